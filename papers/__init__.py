@@ -1,0 +1,1 @@
+"""Deep-learning papers as annotated Python files."""

@@ -1,0 +1,1 @@
+"""What no paper is about: the run, its data, its records."""

@@ -1,0 +1,1 @@
+"""A literate-programming generator: annotated Python files in, a side-by-side site out."""
