@@ -9,12 +9,32 @@ topic: common
 
 Each paper trains by default on what the install already brought:
 [digits](images.py#digits), the [text](texts.py) of Python's own reference, or a task
-that its file generates. Nothing is downloaded unless a person asks for it.
+that its file generates. Nothing is downloaded unless a person asks for it by name, and
+[the store](store.py) checks every byte of what is.
 """
 
+from papers.common.data.drawings import omniglot, strokes
+from papers.common.data.graphs import Graph, planetoid
 from papers.common.data.grids import grid
-from papers.common.data.images import Images, digits
-from papers.common.data.texts import text
+from papers.common.data.images import Images, cifar10, digits, fashion_mnist, image_set, mnist
+from papers.common.data.texts import multi30k, text, wikitext2
 from papers.common.data.tokenizers import BytePairs, Characters
 
-__all__ = ["BytePairs", "Characters", "Images", "digits", "grid", "text"]
+__all__ = [
+    "BytePairs",
+    "Characters",
+    "Graph",
+    "Images",
+    "cifar10",
+    "digits",
+    "fashion_mnist",
+    "grid",
+    "image_set",
+    "mnist",
+    "multi30k",
+    "omniglot",
+    "planetoid",
+    "strokes",
+    "text",
+    "wikitext2",
+]
