@@ -1,1 +1,16 @@
-"""Annotated papers."""
+r"""
+---
+title: Optimizers
+summary: How a gradient becomes a step, from Adam on.
+topic: optimizers
+---
+
+# Optimizers
+
+A gradient says which way is down and, in units that nobody chose, how steep. It does not
+say how far to go. The papers here are answers to that one question, and each file writes
+its answer as a `torch.optim.Optimizer` short enough to check against the algorithm box.
+
+- [Adam](adam.py) divides each coordinate's average gradient by its average size, so that
+  the learning rate is a distance.
+"""
