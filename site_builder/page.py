@@ -1,0 +1,214 @@
+r"""
+# Pages
+
+A page is a draft with its links resolved and its neighbours known. It is the value that the
+template of an annotated file gets.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from markupsafe import Markup
+
+from site_builder.draft import Draft, Heading, Row
+from site_builder.front_matter import FrontMatter
+from site_builder.links import Targets, resolve_code, resolve_prose
+from site_builder.math import Cache, MathError
+from site_builder.problem import Problem
+from site_builder.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A title and the address it leads to, as seen from the page that shows it."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What an index says of a page."""
+
+    title: str
+    url: str
+    summary: str
+    year: int
+    authors: str
+    minutes: int
+    path: str
+    topic: str
+    updated: str
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A draft's rows with links resolved, the files that they show, the links that lead nowhere."""
+
+    rows: tuple[Row, ...]
+    shown: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Where a page stands among the others."""
+
+    breadcrumbs: tuple[Link, ...] = ()
+    previous: Link | None = None
+    next: Link | None = None
+    children: tuple[Card, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    r"""
+    ## What the template gets
+
+    Addresses are relative to the page; `root` leads to the top of the site.
+    """
+
+    url: str
+    root: str
+    path: str
+    title: str
+    summary: str
+    paper: str
+    authors: tuple[str, ...]
+    year: int
+    arxiv: str
+    link: Link | None
+    topic: str
+    minutes: int
+    run: str
+    source: str
+    raw: str
+    download: str
+    bibtex: str
+    notation: tuple[tuple[Markup, str], ...]
+    rows: tuple[Row, ...]
+    contents: tuple[Heading, ...]
+    breadcrumbs: tuple[Link, ...]
+    previous: Link | None
+    next: Link | None
+    children: tuple[Card, ...]
+    problems: tuple[str, ...]
+    math: bool
+    updated: str
+
+
+def resolve(draft: Draft, targets: Targets) -> Body:
+    r"""
+    ## Resolve
+
+    Everything on the page that leads somewhere, in code and in prose.
+    """
+    url, path = draft.source.url, draft.source.path
+    rows, shown, problems = [], [], []
+    for row in draft.rows:
+        prose, files, dead = resolve_prose(row.prose, path, url, draft.names, targets)
+        shown += files
+        problems += [_dead_link(draft, address, message) for address, message in dead]
+        lines = tuple(
+            replace(line, html=Markup(resolve_code(line.html, url, targets)))
+            if "ref:" in line.html
+            else line
+            for line in row.lines
+        )
+        rows.append(replace(row, prose=Markup(prose), lines=lines))
+    return Body(tuple(rows), tuple(shown), tuple(problems))
+
+
+def _dead_link(draft: Draft, address: str, message: str) -> Problem:
+    path = draft.source.path
+    for prose in draft.sources:
+        at = prose.text.find(f"]({address}")
+        at = at if at >= 0 else prose.text.find(f'"{address}"')
+        if at >= 0:
+            return Problem(path, prose.line + prose.text.count("\n", 0, at), f"{address} {message}")
+    return Problem(path, 1, f"{address} {message}")
+
+
+def compose(
+    draft: Draft, body: Body, around: Neighbours, settings: Settings, updated: str
+) -> tuple[Page, list[Problem]]:
+    r"""
+    ## Compose
+
+    A page out of its parts.
+    """
+    notation, problems = _notation(draft)
+    meta, path, url = draft.meta, draft.source.path, draft.source.url
+    repository = settings.repository.rstrip("/")
+    label, address = meta.link
+    page = Page(
+        url=url,
+        root="../" * url.count("/"),
+        path=path,
+        title=draft.title,
+        summary=draft.summary,
+        paper=meta.paper,
+        authors=meta.authors,
+        year=meta.year,
+        arxiv=meta.arxiv,
+        link=Link(label, address) if address else None,
+        topic=meta.topic,
+        minutes=draft.minutes,
+        run=f"python {path}" if draft.runs else "",
+        source=f"{repository}/blob/{settings.branch}/{path}" if repository else "",
+        raw=f"{repository}/raw/{settings.branch}/{path}" if repository else "",
+        download=path.split("/")[-1],
+        bibtex=bibtex(meta),
+        notation=notation,
+        rows=body.rows,
+        contents=draft.contents,
+        breadcrumbs=around.breadcrumbs,
+        previous=around.previous,
+        next=around.next,
+        children=around.children,
+        problems=(),
+        math=bool(meta.notation) or any('class="katex' in row.prose for row in body.rows),
+        updated=updated,
+    )
+    return page, problems
+
+
+def _notation(draft: Draft) -> tuple[tuple[tuple[Markup, str], ...], list[Problem]]:
+    symbols: list[tuple[Markup, str]] = []
+    problems: list[Problem] = []
+    if not draft.meta.notation:
+        return (), problems
+    cache = Cache()
+    for symbol, name in draft.meta.notation.items():
+        try:
+            symbols.append((Markup(cache.render(symbol, False)), name))
+        except MathError as error:
+            problems.append(Problem(draft.source.path, 1, f"notation: {symbol}: {error}"))
+    cache.save()
+    return tuple(symbols), problems
+
+
+def bibtex(meta: FrontMatter) -> str:
+    r"""
+    ## BibTeX
+
+    The entry by which the paper is cited, keyed as most bibliographies do: first author, year,
+    first word of the title.
+    """
+    if not meta.paper or not meta.authors:
+        return ""
+    words = [w for w in re.findall(r"\w+", meta.paper.lower()) if w not in {"a", "an", "on", "the"}]
+    surname = re.sub(r"\W", "", meta.authors[0].split()[-1].lower())
+    key = f"{surname}{meta.year}{words[0]}"
+    fields = {
+        "title": "{" + meta.paper + "}",
+        "author": " and ".join(meta.authors),
+        "year": str(meta.year),
+    }
+    if meta.arxiv:
+        fields |= {"eprint": meta.arxiv, "archivePrefix": "arXiv"}
+    fields |= {"doi": meta.doi} if meta.doi else {}
+    fields |= {"url": meta.link[1]}
+    return f"@misc{{{key},\n" + "".join(f"  {k} = {{{v}}},\n" for k, v in fields.items()) + "}"

@@ -1,0 +1,28 @@
+r"""
+# Problems
+
+What a person got wrong is data, not an exception: a stage that meets a mistake writes it down and
+goes on, so that one run names every mistake and the pages without one are built all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    r"""
+    ## One line that points
+
+    `path:line: message`, the form that editors turn into a link. The message says what is wrong
+    and what to do.
+    """
+
+    path: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        # KaTeX and YAML explain themselves over several lines; a problem is one.
+        return f"{self.path}:{self.line}: {' '.join(self.message.split())}"

@@ -1,0 +1,149 @@
+r"""
+# Prose
+
+Markdown becomes HTML, in three steps. What is not Markdown (code, formulas) is taken out and
+leaves a mark; Markdown renders the rest, and what HTML it gives is sanitised; what was taken out
+is put back, already rendered.
+
+Taking it out first is what makes `$a_i * b_i$` safe from Markdown's emphasis, and lets a formula
+stand right under a line of text.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from html import escape
+
+import markdown
+import nh3
+
+from site_builder.code import highlight_fence
+from site_builder.math import Cache, MathError
+
+# In the order in which they win: what begins first, and at one place what stands first here.
+OPAQUE = re.compile(
+    r"""
+      (?P<fence> ^(?P<indent>[ ]*)(?P<ticks>`{3,}|~{3,})[ ]*(?P<language>[\w+-]*)[^\n`]*\n
+                 (?P<body>.*?)(?P<close>^[ ]*(?P=ticks)[`~]*[ ]*$|\Z) )
+    | (?P<doctest> ^(?P<doctest_indent>[ ]*)>>>[ ].*(?:\n(?![ ]*$).+)* )
+    | (?P<code> (?<![\\`])(?P<span>`+)(?!`)(?P<inside>.+?)(?<!`)(?P=span)(?!`) )
+    | (?P<display> (?<!\\)\$\$(?P<formula>.+?)(?<!\\)\$\$ )
+    | (?P<inline> (?<![\\$\w])\$(?=[^\s$])(?P<tex>(?:[^$\\\n]|\\.|\n(?![ ]*\n))*?)
+                  (?<=[^\s\\])\$(?![\w$]) )
+    """,
+    re.MULTILINE | re.DOTALL | re.VERBOSE,
+)
+
+# `[batch, seq](x, y)` is a shape: a link's address has no blank and no comma.
+SHAPE = re.compile(r"(?<![\\!])\[(?=[^\[\]]*\]\((?![^()\s]*\s+[\"'])[^()]*[\s,][^()]*\))")
+
+MARK = re.compile("\ue000(\\d+)\ue001")
+FOOTNOTE = re.compile(r'"(#?)(fn(?:ref\d*)?):')
+
+TAGS = set(
+    """
+    a abbr b blockquote br caption cite code col colgroup dd del details dfn div dl dt em
+    figcaption figure h1 h2 h3 h4 h5 h6 hr i img input ins kbd label li mark ol p pre q s
+    samp small span strong sub summary sup table tbody td tfoot th thead tr u ul var
+    """.split()  # noqa: SIM905
+)
+ATTRIBUTES = {
+    "*": {"id", "class", "title", "lang", "dir"},
+    "a": {"href"},
+    "img": {"src", "alt", "width", "height"},
+    "input": {"type", "checked", "disabled"},
+    "ol": {"start"},
+    "td": {"colspan", "rowspan", "style"},
+    "th": {"colspan", "rowspan", "scope", "style"},
+    "details": {"open"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """HTML, and (line, message) for each mistake."""
+
+    html: str
+    mistakes: tuple[tuple[int, str], ...] = ()
+
+
+@functools.cache
+def _markdown() -> markdown.Markdown:
+    # One instance for all sections: making one takes longer than rendering a section.
+    names = ["tables", "footnotes", "attr_list", "md_in_html", "sane_lists"]
+    ours = ["pymdownx.betterem", "pymdownx.tasklist"]
+    return markdown.Markdown(extensions=names + ours, output_format="html")
+
+
+def render(text: str, line: int, key: str, math: Cache) -> Rendered:
+    r"""
+    ## Render
+
+    `line` is where `text` begins in its file, for the messages. `key` keeps the footnotes of one
+    section apart from those of the others on its page.
+    """
+    taken: list[str] = []
+    mistakes: list[tuple[int, str]] = []
+
+    def take(match: re.Match[str]) -> str:
+        at = line + text.count("\n", 0, match.start())
+        try:
+            html, block = _opaque(match, math)
+        except (MathError, SyntaxError) as error:
+            mistakes.append((at, str(error)))
+            html, block = f'<code class="error">{escape(match[0])}</code>', False
+        taken.append(html)
+        mark = f"\ue000{len(taken) - 1}\ue001"
+        indent = match["indent"] or match["doctest_indent"] or ""
+        return f"\n\n{indent}{mark}\n\n" if block else mark
+
+    plain = re.sub("[\ue000\ue001\x02\x03]", "\ufffd", text)
+    marked = SHAPE.sub(r"\\[", OPAQUE.sub(take, plain))
+    converter = _markdown().reset()
+    html = nh3.clean(
+        converter.convert(marked),
+        tags=TAGS,
+        attributes=ATTRIBUTES,
+        filter_style_properties={"text-align"},
+        link_rel=None,
+        url_schemes={"http", "https", "mailto"},
+    )
+    html = html.replace("<table>", '<div class="table"><table>').replace(
+        "</table>", "</table></div>"
+    )
+    html = FOOTNOTE.sub(rf'"\1{key}-\2-', html)
+    # A block that stands alone must not be inside the paragraph that Markdown made of its mark.
+    html = re.sub("<p>\\s*((?:\ue000\\d+\ue001\\s*)+)</p>", lambda m: _unwrap(m, taken), html)
+    return Rendered(MARK.sub(lambda m: taken[int(m[1])], html), tuple(mistakes))
+
+
+def _opaque(match: re.Match[str], math: Cache) -> tuple[str, bool]:
+    """The HTML of what was taken out, and whether it is a block."""
+    if match["fence"] is not None:
+        if not match["close"]:
+            raise SyntaxError(f"the fence {match['ticks']} is not closed; end it with a line of it")
+        indent = len(match["indent"])
+        body = re.sub(rf"^ {{0,{indent}}}", "", match["body"], flags=re.MULTILINE)
+        return highlight_fence(body, match["language"]), True
+    if match["doctest"] is not None:
+        return highlight_fence(
+            re.sub(r"^ +", "", match["doctest"], flags=re.M) + "\n", "pycon"
+        ), True
+    if match["code"] is not None:
+        return f"<code>{escape(match['inside'].strip(), quote=False)}</code>", False
+    if match["display"] is not None:
+        return math.render(match["formula"].strip(), True), False
+    return math.render(match["tex"], False), False
+
+
+def _unwrap(match: re.Match[str], taken: list[str]) -> str:
+    inside = [taken[int(number)] for number in MARK.findall(match[1])]
+    block = all(html.startswith(("<div", "<pre", '<span class="katex-display"')) for html in inside)
+    if not block:
+        return match[0]
+    # A display formula wider than its column scrolls by itself.
+    return "\n".join(
+        f'<div class="math">{html}</div>' if html.startswith("<span") else html for html in inside
+    )

@@ -1,0 +1,166 @@
+r"""
+# Sections
+
+Blocks become sections: prose, and the lines of code that it stands beside. A section begins at
+each comment, at each docstring, and at each class or function of the module. Sections are a
+partition of the file's lines, so that each line is shown *once*.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from site_builder.blocks import Block, Parsed
+
+HEADING = re.compile(
+    r"(#{1,6})[ \t]+(.+?)[ \t]*#*[ \t]*(?:\{\s*#([^\s}]+)[^}]*\})?[ \t]*(?:\n+|\Z)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """Markdown, and the line of the file on which it begins."""
+
+    text: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    r"""
+    ## A row of the page
+
+    Lines `start` to `end` of the file. `code` are the spans of lines that are shown as code; the
+    others are the prose. `level` and `title` are those of the heading that opens the prose, 0 and
+    empty without one. `names` are the definitions inside.
+    """
+
+    anchor: str
+    level: int
+    title: str
+    prose: tuple[Prose, ...]
+    code: tuple[tuple[int, int], ...]
+    start: int
+    end: int
+    names: tuple[str, ...] = ()
+
+
+def slug(title: str) -> str:
+    """`Why we *divide* by $d$` is `why-we-divide-by-d`: words, which stay."""
+    words = re.sub(r"`|\*|\$|\\", "", title).lower()
+    return re.sub(r"[^\w]+", "-", words).strip("-") or "section"
+
+
+def split_sections(parsed: Parsed) -> tuple[Section, ...]:
+    r"""
+    ## Split
+
+    First the lines on which sections begin, then the blocks cut at those lines.
+    """
+    blocks = parsed.blocks
+    if not blocks:
+        return ()
+    starts = _starts(parsed)
+    bounds = sorted(starts | {blocks[0].start})
+    end = blocks[-1].end
+    taken: Counter[str] = Counter()
+    sections = []
+    index = 0
+    for start, following in zip(bounds, [*bounds[1:], end + 1], strict=True):
+        inside = [d for d in parsed.definitions if start <= d.start < following]
+        while blocks[index].end < start:
+            index += 1
+        prose, code = [], []
+        here = index
+        while here < len(blocks) and blocks[here].start < following:
+            block = blocks[here]
+            if block.kind == "code":
+                code.append((max(start, block.start), min(following - 1, block.end)))
+            else:
+                prose.append(Prose(block.prose, block.prose_line))
+            here += 1
+        level, title, anchor = _heading(prose)
+        opens = next((d for d in inside if d.depth == 0 or d.docstring), None)
+        anchor = anchor or (slug(title) if title else opens.name if opens else "")
+        if anchor:
+            taken[anchor] += 1
+            anchor += f"-{taken[anchor]}" if taken[anchor] > 1 else ""
+        names = tuple(d.name for d in inside)
+        sections.append(
+            Section(anchor, level, title, tuple(prose), tuple(code), start, following - 1, names)
+        )
+    return tuple(sections)
+
+
+def _heading(prose: list[Prose]) -> tuple[int, str, str]:
+    match = HEADING.match(prose[0].text) if prose else None
+    return (len(match[1]), match[2], match[3] or "") if match else (0, "", "")
+
+
+def _starts(parsed: Parsed) -> set[int]:
+    r"""
+    ## Where sections begin
+
+    A definition's header goes with the docstring that it opens: prose about a function stands
+    level with its `def`. A section whose prose would have no code beside it is joined to the next
+    one, unless that opens with a heading of its own.
+    """
+    opened = {d.docstring: d for d in parsed.definitions if d.docstring}
+    begins: dict[int, Block | None] = {d.start: None for d in parsed.definitions if d.depth == 0}
+    last_prose = 0
+    for block in parsed.blocks:
+        if block.kind == "code":
+            continue
+        definition = opened.get(block.start) if block.kind == "docstring" else None
+        start = max(definition.start, last_prose + 1) if definition else block.start
+        begins[start] = block
+        last_prose = block.end
+    code = {
+        line
+        for block in parsed.blocks
+        if block.kind == "code"
+        for line, text in enumerate(re.findall(r"[^\r\n]*(?:\r\n|\r|\n)?", block.text), block.start)
+        if text.strip()
+    }
+    starts: set[int] = set()
+    previous = 0
+    for start in sorted(begins):
+        opening = begins[start]
+        empty = previous and not code & set(range(previous, start))
+        headed = opening is not None and HEADING.match(opening.prose)
+        if not empty or headed:
+            starts.add(start)
+            previous = start
+    return starts
+
+
+def duplicate_anchors(sections: tuple[Section, ...]) -> list[tuple[int, str]]:
+    r"""
+    ## Anchors that stand twice
+
+    Two definitions may share a name (a property and its setter), and are told apart by a number.
+    Two headings may not: a number would move when a third is added between them, and with it every
+    link.
+    """
+    seen: set[str] = set()
+    repeated = []
+    for section in sections:
+        if section.title:
+            _, title, explicit = _heading(list(section.prose))
+            anchor = explicit or slug(title)
+            if anchor in seen:
+                repeated.append((section.prose[0].line, anchor))
+            seen.add(anchor)
+    return repeated
+
+
+def definition_anchors(sections: tuple[Section, ...]) -> dict[str, str]:
+    """Each definition's anchor: its section's, or that of the nearest section above with one."""
+    anchors: dict[str, str] = {}
+    nearest = ""
+    for section in sections:
+        nearest = section.anchor or nearest
+        anchors |= dict.fromkeys(section.names, nearest)
+    return anchors

@@ -1,0 +1,227 @@
+r"""
+# Serve
+
+The site on this machine, for its author: built again when a file changes, and reloaded in the
+browser, which keeps its place. What is wrong is shown on the page itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import json
+import queue
+import re
+import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from site_builder.assets import STATIC, TEMPLATES
+from site_builder.build import Builder, Report
+from site_builder.settings import read_settings
+from site_builder.source import SKIPPED
+from site_builder.write import OutputError
+
+# Never another address: what is served is work in progress.
+HOST = "127.0.0.1"
+RELOAD = b'<script src="/_reload.js" defer></script></head>'
+SCRIPT = b"""\
+const at = "place:" + location.pathname
+const place = sessionStorage.getItem(at)
+if (place) { sessionStorage.removeItem(at); scrollTo({top: +place, behavior: "instant"}) }
+let box
+const show = problems => {
+  box?.remove() if (!problems.length) return box = document.createElement("pre") box.id =
+  "problems" box.setAttribute("role", "alert") box.style.cssText = "position:fixed;inset:auto 0 0
+  0;margin:0;padding:1rem;z-index:99;max-height:40vh;overflow:auto;" +
+    "background:#7a1420;color:#fff;font:13px/1.5 ui-monospace,monospace;white-space:pre-wrap"
+  box.textContent = problems.join("\\n")
+  document.body.append(box)
+}
+const events = new EventSource("/_events")
+events.addEventListener("problems", e => show(JSON.parse(e.data)))
+events.addEventListener("reload", () => { sessionStorage.setItem(at, scrollY); location.reload() })
+"""
+
+
+class Listeners:
+    r"""
+    ## The browsers that wait
+
+    Each open page has a queue, and gets the problems when it connects and after each build.
+    """
+
+    def __init__(self) -> None:
+        self._queues: set[queue.SimpleQueue[tuple[str, str]]] = set()
+        self.problems: tuple[str, ...] = ()
+
+    def add(self) -> queue.SimpleQueue[tuple[str, str]]:
+        waiting: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        waiting.put(("problems", json.dumps(self.problems)))
+        self._queues.add(waiting)
+        return waiting
+
+    def remove(self, waiting: queue.SimpleQueue[tuple[str, str]]) -> None:
+        self._queues.discard(waiting)
+
+    def tell(self, report: Report) -> None:
+        self.problems = tuple(map(str, report.problems))
+        for waiting in list(self._queues):
+            waiting.put(("problems", json.dumps(self.problems)))
+            if report.changed:
+                waiting.put(("reload", "{}"))
+
+
+class Handler(SimpleHTTPRequestHandler):
+    r"""
+    ## Answers
+
+    Files of the output folder, and two addresses of our own for reloading.
+    """
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, *args: Any, listeners: Listeners, **kwargs: Any) -> None:
+        self.listeners = listeners
+        super().__init__(*args, **kwargs)
+
+    def do_GET(self) -> None:
+        # A page elsewhere may point a name of its own at this address; only our own names are
+        # answered.
+        if self.headers.get("Host", "").split(":")[0] not in {HOST, "localhost"}:
+            self._send(b"this server answers to localhost only", "text/plain", 421)
+        elif self.path == "/_events":
+            self._events()
+        elif self.path == "/_reload.js":
+            self._send(SCRIPT, "text/javascript")
+        else:
+            self._page()
+
+    def _page(self) -> None:
+        root = Path(self.directory).resolve()
+        path = Path(self.translate_path(self.path)).resolve()
+        if path.is_dir() and not self.path.split("?")[0].endswith("/"):
+            return super().do_GET()
+        path = path / "index.html" if path.is_dir() else path
+        inside = path.is_relative_to(root) and not any(
+            p.startswith(".") for p in path.parts[len(root.parts) :]
+        )
+        if inside and path.is_file() and path.suffix != ".html":
+            return super().do_GET()
+        found = inside and path.is_file()
+        page = path if found else root / "404.html"
+        html = page.read_bytes() if page.is_file() else b"<head></head>not built yet"
+        self._send(
+            html.replace(b"</head>", RELOAD, 1), "text/html; charset=utf-8", 200 if found else 404
+        )
+
+    def _send(self, body: bytes, kind: str, status: int = 200) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _events(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        waiting = self.listeners.add()
+        try:
+            while True:
+                try:
+                    name, data = waiting.get(timeout=15)
+                    message = f"event: {name}\ndata: {data}\n\n"
+                except queue.Empty:
+                    # Writing is the only way to learn that the browser has gone.
+                    message = ": still here\n\n"
+                self.wfile.write(message.encode())
+                self.wfile.flush()
+        except OSError:
+            self.close_connection = True
+        finally:
+            self.listeners.remove(waiting)
+
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "no-store")
+        super().end_headers()
+
+    def log_message(self, *args: object) -> None:
+        """The terminal is for problems."""
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # Port 0, or a port that another program holds, must fail rather than be shared.
+    allow_reuse_address = sys.platform != "win32"
+
+    def handle_error(self, *args: object) -> None:
+        """A browser that goes away in the middle of an answer is not an error."""
+
+
+def serve(root: Path, out: Path, port: int) -> int:
+    r"""
+    ## Serve until interrupted
+
+    Returns the exit status.
+    """
+    listeners = Listeners()
+    handler = functools.partial(Handler, directory=str(out), listeners=listeners)
+    try:
+        server = Server((HOST, port), handler)
+    except OSError as error:
+        reason = {
+            errno.EADDRINUSE: "the port is taken",
+            errno.EACCES: "the port needs more rights",
+        }.get(error.errno or 0, str(error))
+        print(f"site-builder: {reason}: {HOST}:{port}; choose another with --port", file=sys.stderr)
+        return 1
+    address = f"http://{HOST}:{server.server_port}/"
+    builder = Builder(root, out)
+    report = _build(builder, listeners, address)
+    if report is None:
+        return 1
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(f"{report.pages} pages at {address} (Ctrl-C ends)", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        _watch(builder, listeners, address, out)
+    server.shutdown()
+    return 0
+
+
+def _build(builder: Builder, listeners: Listeners, address: str) -> Report | None:
+    try:
+        report = builder.build(url=address)
+    except (OutputError, OSError) as error:
+        print(f"site-builder: {error}", file=sys.stderr)
+        return None
+    for problem in report.problems:
+        print(problem, file=sys.stderr)
+    listeners.tell(report)
+    return report
+
+
+def _watch(builder: Builder, listeners: Listeners, address: str, out: Path) -> None:
+    from watchfiles import watch
+
+    settings, _ = read_settings(builder.root)
+    places = {builder.root / name for name in settings.sources} | {TEMPLATES, STATIC}
+    settings_file = builder.root / "pyproject.toml"
+    places |= {settings_file} if settings_file.is_file() else set()
+    hidden = out.resolve()
+
+    def matters(_: object, path: str) -> bool:
+        place = Path(path)
+        return (
+            not place.is_relative_to(hidden)
+            and not SKIPPED.match(place.name)
+            and not re.search(r"/(__pycache__|node_modules|\.[^/]*)/", path)
+        )
+
+    # Editors save in several steps; a few milliseconds gather them into one change.
+    for _ in watch(*places, watch_filter=matters, debounce=20, step=5, rust_timeout=1000):
+        _build(builder, listeners, address)
