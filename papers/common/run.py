@@ -1,0 +1,219 @@
+r"""
+---
+title: The run
+summary: One object that gives a training loop device, data order, checkpoints and record.
+topic: common
+---
+
+# The run
+
+A training loop is short. What grows around it (devices, precision, checkpoints, progress, many
+processes) is the same for every paper, and none of it is about the paper. The run holds it, and
+the loop calls it by name. It is no base class and knows nothing of the model: remove its calls,
+and a plain PyTorch loop is left.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import platform
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from papers.common.batches import Batches, Windows
+from papers.common.checkpoint import Stateful, write_whole
+from papers.common.cli import command_line
+from papers.common.device import autocast, compiled, describe, find_device
+from papers.common.distributed import World
+from papers.common.log import Log
+from papers.common.loop import Loop
+from papers.common.options import Options
+from papers.common.tracking import Tracker, clock, number
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class Run:
+    r"""
+    ## The run
+
+    `Run(config, options)` seeds every source of chance, finds the device and names the folder:
+    `runs/<topic>/<paper>`, after the file that defines the class of `config`.
+    """
+
+    def __init__(self, config: Any, options: Options | None = None) -> None:
+        self.config, self.options = config, options or Options()
+        self.world = World()
+        self.rank = self.world.rank
+        self.device = find_device(self.options, self.world)
+        self.world.join(self.device)
+        file = getattr(sys.modules[type(config).__module__], "__file__", None)
+        script = Path(file or "interactive/run.py").resolve()
+        self.name = f"{script.parent.name}/{script.stem}"
+        self.out = self.options.out or Path("runs") / self.name
+        self.command = command_line(os.path.relpath(script), config, self.options, self.world.size)
+        seed = self.options.seed
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        self.generator = torch.Generator().manual_seed(seed)
+        scaled = self.options.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
+        self.logged = Log(self.world, self.device)
+        self.tracker: Tracker | None = None
+        self.images: list[str] = []
+        self.step = self.before = self.loops = self.streams = 0
+        self.seconds, self.began = 0.0, time.perf_counter()
+
+    def say(self, line: str) -> None:
+        if self.rank == 0 and not self.options.quiet:
+            print(line, file=sys.stderr, flush=True)
+
+    def duration(self) -> float:
+        return self.seconds + time.perf_counter() - self.began
+
+    def settings(self) -> dict[str, Any]:
+        return plain(self.config) | {"seed": self.options.seed}
+
+    @property
+    def resume_command(self) -> str:
+        return self.command if self.options.resume else f"{self.command} --resume"
+
+    def batches(self, *tensors: Tensor, size: int) -> Batches:
+        r"""
+        ## Data
+
+        `batches[step]` is a tuple of this process's rows of each tensor, on the device.
+        """
+        self.streams += 1
+        return Batches(tensors, size, self.device, self.world, self.options.seed, self.streams)
+
+    def windows(self, tokens: Tensor, length: int, size: int) -> Windows:
+        self.streams += 1
+        return Windows(
+            tokens, length, size, self.device, self.world, self.options.seed, self.streams
+        )
+
+    def share(self, tensor: Tensor) -> Tensor:
+        r"""
+        ## Our rows of what was drawn for all
+
+        Noise drawn for the whole batch is the same in every process, and each takes the rows that
+        belong to its data.
+        """
+        return tensor[self.world.rows(len(tensor))]
+
+    def prepare(self, model: M) -> M:
+        r"""
+        ## The model, made ready
+
+        On the device, compiled if asked, wrapped if there are many processes: call it, and the
+        gradients come out right.
+        """
+        ready: nn.Module = self.world.parallel(model.to(self.device))
+        if self.options.compile:
+            ready = compiled(ready, self.device)
+        return ready  # type: ignore[return-value]
+
+    def autocast(self) -> AbstractContextManager[None]:
+        return autocast(self.device, self.options)
+
+    def backward(self, loss: Tensor) -> None:
+        r"""
+        ## Backward and update
+
+        In fp16 small gradients round to zero. So the loss is multiplied before the backward pass
+        and the gradients are divided before they are clipped; a step whose gradients overflowed
+        is left out. In fp32 and bf16 the scaler does nothing.
+        """
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+
+    def update(self, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
+        if clip is not None:
+            self.scaler.unscale_(optimizer)
+            weights = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(weights, clip)
+        self.scaler.step(optimizer)
+        self.scaler.update()
+
+    def log(self, **values: float | Tensor) -> None:
+        self.logged.add(self.step, values)
+
+    def steps(self, total: int, **state: Stateful) -> Iterator[int]:
+        r"""
+        ## The loop
+
+        Yields `0 … total-1`, from where the last checkpoint left off when resuming. `state` names
+        what a checkpoint must hold besides the random state: model, optimizer, schedule, averaged
+        weights, whatever has `state_dict`. The [loop](loop.py) does the rest.
+        """
+        return Loop(self, total, state).steps()
+
+    def image(self, name: str, grid: Tensor) -> None:
+        r"""
+        ## What is left in the folder
+
+        Pictures, numbers and the curves of all that was logged. `result.json` says with which
+        command, seed, device and version.
+        """
+        from PIL import Image
+
+        if self.rank == 0:
+            pixels = grid.detach().float().cpu().clamp(0, 1).mul(255).round().byte()
+            pixels = pixels.squeeze(0) if pixels.dim() == 3 and len(pixels) == 1 else pixels
+            pixels = pixels.permute(1, 2, 0) if pixels.dim() == 3 else pixels
+            picture = Image.fromarray(pixels.numpy())
+            write_whole(self.out / f"{name}.png", lambda file: picture.save(file, "PNG"))
+        self.images.append(f"{name}.png")
+
+    def finish(self, **metrics: float | Tensor) -> dict[str, float]:
+        values = {name: scalar(value) for name, value in metrics.items()}
+        rows, _ = self.logged.gather()
+        if self.rank == 0:
+            if self.tracker is not None:
+                self.tracker.write(rows)
+                self.tracker.close("completed")
+            result = {
+                "name": self.name,
+                "command": self.command,
+                "config": plain(self.config),
+                "options": plain(self.options),
+                "seed": self.options.seed,
+                "device": describe(self.device),
+                "processes": self.world.size,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "steps": self.before,
+                "seconds": round(self.duration(), 3),
+                "metrics": {k: v if math.isfinite(v) else None for k, v in values.items()},
+                "series": {name: series.curve() for name, series in self.logged.series.items()},
+                "images": self.images,
+            }
+            text = json.dumps(result, indent=1, allow_nan=False)
+            write_whole(self.out / "result.json", lambda file: file.write(text.encode() + b"\n"))
+            if not self.options.quiet:
+                told = [f"{name} {number(value)}" for name, value in values.items()]
+                print(" · ".join([*told, f"{clock(self.duration())} · {self.out}/result.json"]))
+        return values
+
+
+def scalar(value: float | Tensor) -> float:
+    return float(value.detach()) if isinstance(value, Tensor) else float(value)
+
+
+def plain(values: Any) -> dict[str, Any]:
+    r"""The fields of a dataclass in types that JSON and a checkpoint know."""
+    words: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(values), default=str))
+    return words
