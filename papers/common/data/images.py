@@ -77,9 +77,9 @@ def idx(content: bytes, name: str) -> Tensor:
     unsigned bytes) and one for the number of axes. Each axis follows as a 32-bit
     integer, most significant byte first, and then come the numbers.
     """
-    zeros, kind, axes = struct.unpack_from(">HBB", content)
-    if (zeros, kind) != (0, 8):
+    if content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
         raise UserError(f"{name} is not an IDX file of bytes: it opens with {content[:4].hex()}")
+    axes = content[3]
     shape = struct.unpack_from(f">{axes}I", content, 4)
     # A tensor over `bytes` cannot be written to; a `bytearray` is ours.
     numbers = torch.frombuffer(bytearray(content), dtype=torch.uint8)[4 + 4 * axes :]

@@ -7,59 +7,23 @@ topic: common
 
 # The store
 
-A data set that does not come with the install is a handful of files. For each one the
-table `registry.txt` holds the sha256 that it must have, and where it can be downloaded.
-With `PAPERS_DATA` set, files are read from that folder and the network is never
-touched. Without it, a file is downloaded once, into the user's cache.
+A data set that does not come with the install is a handful of files. With `PAPERS_DATA`
+set, they are read from that folder and the network is never touched. Without it, each
+file is [downloaded](download.py) once, into the user's cache. Either way it must have
+the checksum that [the registry](registry.py) knows.
 """
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from papers.common.data.download import download
+from papers.common.data.registry import Forms, expected, registry, source
 from papers.common.errors import UserError
 
 Choice = TypeVar("Choice")
-
-
-@dataclass(frozen=True)
-class Form:
-    r"""
-    ## What is known of a file
-
-    The same data may travel in two forms, as when another gzip compressed it. Each form
-    has its own checksum.
-    """
-
-    sha256: str
-    size: int | None
-    url: str | None
-
-    def __str__(self) -> str:
-        bytes_ = f"{self.size:,} bytes with " if self.size is not None else ""
-        return f"{bytes_}sha256 {self.sha256}"
-
-
-@cache
-def registry() -> dict[str, list[Form]]:
-    r"""
-    ## The registry
-
-    One line of the table is one form: sha256, bytes, path and address, with a dash for
-    what does not exist.
-    """
-    table: dict[str, list[Form]] = {}
-    for line in files(__package__).joinpath("registry.txt").read_text("utf-8").splitlines():
-        if line and not line.startswith("#"):
-            sha256, size, name, url = line.split()
-            form = Form(sha256, None if size == "-" else int(size), None if url == "-" else url)
-            table.setdefault(name, []).append(form)
-    return table
 
 
 def folder() -> Path | None:
@@ -100,7 +64,7 @@ def read(name: str) -> bytes:
     except FileNotFoundError:
         raise UserError(f"{path} is missing: {remedy(forms)}") from None
     except OSError as problem:
-        raise UserError(f"{path} cannot be read: {problem.strerror}; {remedy(forms)}") from None
+        raise UserError(f"{path} cannot be read ({problem.strerror}): {remedy(forms)}") from None
     found = hashlib.sha256(content).hexdigest()
     if found not in {form.sha256 for form in forms}:
         held = f"{len(content):,} bytes with sha256 {found}"
@@ -108,60 +72,10 @@ def read(name: str) -> bytes:
     return content
 
 
-def remedy(forms: Sequence[Form]) -> str:
-    r"""
-    The end of every complaint: what was expected, and where to get it.
-    """
-    sources = [f"download {form.url}" for form in forms if form.url]
-    source = sources[0] if sources else "copy it from where you have it"
-    return f"{source} to that place; expected {' or '.join(map(str, forms))}"
-
-
-def cache_folder() -> Path:
-    import pooch
-
-    return Path(pooch.os_cache("annotated-papers"))
-
-
-def download(name: str, forms: Sequence[Form]) -> Path:
-    r"""
-    ## Downloading
-
-    `pooch` downloads beside the final place, compares the checksum and only then
-    renames. A connection that breaks, or an answer that is not the file, is tried again
-    three times. What is in the cache is not downloaded twice.
-    """
-    # Imported here: who trains on what the install brought never waits for them.
-    import pooch
-    from tqdm import tqdm
-
-    path = cache_folder() / name
-    form = next((form for form in forms if form.url), None)
-    if form is None:
-        raise UserError(
-            f"{name} has no address to download it from: set PAPERS_DATA to a folder that "
-            f"holds it; expected {' or '.join(map(str, forms))}"
-        )
-    fetcher = pooch.create(
-        path=cache_folder(),
-        base_url="",
-        registry={name: f"sha256:{form.sha256}"},
-        urls={name: form.url},
-        retry_if_failed=3,
-    )
-    # `disable=None` draws the bar on a terminal only, so that logs stay readable.
-    bar = tqdm(desc=name, unit="B", unit_scale=True, leave=False, disable=None)
-    try:
-        fetcher.fetch(name, downloader=pooch.HTTPDownloader(progressbar=bar))
-    except (OSError, ValueError) as problem:
-        cause = " ".join(str(problem).split())
-        raise UserError(
-            f"{form.url} could not be downloaded ({cause}): try again, or set PAPERS_DATA to a "
-            f"folder that holds {name}; expected {form}"
-        ) from None
-    finally:
-        bar.close()
-    return path
+def remedy(forms: Forms) -> str:
+    form = source(forms)
+    how = f"download {form.url}" if form else "copy it from where you have it"
+    return f"{how} to that place; {expected(forms)}"
 
 
 def choose(kind: str, name: str, choices: Mapping[str, Choice]) -> Choice:
