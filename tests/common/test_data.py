@@ -81,6 +81,7 @@ def test_characters_are_numbered_by_the_alphabet_not_by_the_text() -> None:
     ab, ba = Characters.fit("abc"), Characters.fit("cbaabc")
     assert ab == ba
     assert ab.encode("cab").tolist() == [2, 0, 1]
+    assert ab.decode([2, 0, 1]) == ab.decode(torch.tensor([2, 0, 1])) == "cab"
 
 
 def test_an_unknown_character_is_named_with_its_place() -> None:

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
+def listed(tokens: Tensor | Sequence[int]) -> list[int]:
+    # A tensor that is walked item by item makes a tensor of each.
+    return tokens.flatten().tolist() if isinstance(tokens, Tensor) else list(tokens)
+
+
 @dataclass(frozen=True)
 class Characters:
     r"""
@@ -68,7 +73,7 @@ class Characters:
             ) from None
 
     def decode(self, tokens: Tensor | Sequence[int]) -> str:
-        return "".join(self.vocabulary[int(token)] for token in tokens)
+        return "".join(self.vocabulary[token] for token in listed(tokens))
 
 
 @dataclass(frozen=True)
@@ -111,4 +116,4 @@ class BytePairs:
         return torch.tensor(self.tokenizer.encode(text).ids, dtype=torch.long)
 
     def decode(self, tokens: Tensor | Sequence[int]) -> str:
-        return str(self.tokenizer.decode([int(token) for token in tokens]))
+        return str(self.tokenizer.decode(listed(tokens)))
