@@ -40,11 +40,11 @@ def settle(tensor: Tensor, device: torch.device) -> Tensor:
     r"""
     ## On the device if it fits
 
-    A quarter of the free memory is the most that data may take. Larger sets stay in pinned
-    memory, from which batches are copied while the device computes.
+    A quarter of the free memory is the most that data may take. A larger set stays in the
+    computer's memory, and each batch is copied over.
     """
     if device.type == "cuda" and tensor.nbytes > torch.cuda.mem_get_info(device)[0] // 4:
-        return tensor.pin_memory()
+        return tensor.cpu()
     return tensor.to(device)
 
 
@@ -75,8 +75,8 @@ class Batches:
 
     def order(self, epoch: int) -> Tensor:
         if epoch not in self.orders:
-            # A batch never looks back further than one epoch.
-            self.orders = {e: o for e, o in self.orders.items() if abs(e - epoch) <= 1}
+            # A batch may need the end of the epoch before this one, and nothing older.
+            self.orders = {e: self.orders[e] for e in self.orders if abs(e - epoch) == 1}
             order = torch.randperm(len(self.tensors[0]), generator=generator(*self.key, epoch))
             self.orders[epoch] = order.to(self.tensors[0].device)
         return self.orders[epoch]
@@ -115,6 +115,7 @@ class Windows:
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         last = len(self.tokens) - len(self.within) + 1
         starts = torch.randint(last, (self.size,), generator=generator(*self.key, step))[self.mine]
-        index = starts.to(self.tokens.device)[:, None] + self.within  # (B, T + 1)
+        starts = starts.to(self.tokens.device, non_blocking=True)  # (B,)
+        index = starts[:, None] + self.within  # (B, T + 1)
         window = self.tokens[index].to(self.device, non_blocking=True).long()  # (B, T + 1)
         return window[:, :-1], window[:, 1:]

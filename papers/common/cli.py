@@ -106,7 +106,7 @@ def parse(function: Callable[..., object], arguments: list[str], script: str) ->
         if not end.code:
             raise
         raise UserError(
-            sentence(said.getvalue()) + f" (see {script} --help)", shared=True
+            sentence(said.getvalue()).rstrip(".") + f"; see {script} --help", shared=True
         ) from None
     args, kwargs = values[0]
     function(*args, **kwargs)
@@ -136,7 +136,10 @@ def usage(script: str, config: type, commands: list[str]) -> str:
         lines += ["", f"{title}:"]
         helps = help_of(cls)
         for field in dataclasses.fields(cls):
-            left = f"  {flag(field.name)} {shown(field.default)}"
+            name = flag(field.name)
+            if isinstance(field.default, bool):
+                name = f"--[no-]{name[2:]}"
+            left = f"  {name} {shown(field.default)}"
             lines.append(f"{left:26} {helps.get(field.name, '')}".rstrip())
     return "\n".join(lines)
 
@@ -145,7 +148,7 @@ def shown(value: Any) -> str:
     if isinstance(value, tuple):
         return " ".join(map(str, value))
     if isinstance(value, bool):
-        return "(on)" if value else "(off)"
+        return "on" if value else "off"
     return '""' if value == "" else str(value)
 
 
@@ -184,7 +187,7 @@ def command_line(script: str, config: Any, options: Options, world: int = 1) -> 
     for part in (config, options):
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)
-            if value == field.default:
+            if value == field.default or field.name in ("resume", "quiet"):
                 continue
             if isinstance(value, bool):
                 words.append(flag(field.name) if value else flag("no_" + field.name))

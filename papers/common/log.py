@@ -69,12 +69,18 @@ class Log:
 
     def __init__(self, world: World, device: torch.device) -> None:
         self.world, self.device = world, device
-        self.waiting: list[tuple[int, str, Any]] = []
+        self.waiting: list[tuple[int, str, float | Tensor]] = []
         self.series: dict[str, Series] = {}
 
     def add(self, step: int, values: dict[str, float | Tensor]) -> None:
         for name, value in values.items():
-            kept = value.detach() if isinstance(value, Tensor) else float(value)
+            if not isinstance(value, Tensor):
+                kept: float | Tensor = float(value)
+            elif value.grad_fn is None:
+                # A weight, say: its value now, and not what it will have become when we look.
+                kept = value.detach().clone()
+            else:
+                kept = value.detach()
             self.waiting.append((step, name, kept))
 
     def gather(self, *more: float) -> tuple[list[tuple[int, str, float]], list[float]]:
@@ -89,7 +95,9 @@ class Log:
         plain = [v for _, _, v in waiting if not isinstance(v, Tensor)] + list(more)
         fetched = torch.stack(tensors) if tensors else torch.empty(0, device=self.device)
         if self.world.size > 1:
-            everything = torch.cat([fetched.double(), torch.tensor(plain).double().to(self.device)])
+            everything = torch.cat(
+                [fetched.double(), torch.tensor(plain, dtype=torch.float64).to(self.device)]
+            )
             both = self.world.total(everything).tolist()
             fetched_list, plain = both[: len(tensors)], both[len(tensors) :]
         else:

@@ -53,9 +53,9 @@ class Loop:
         self.run, self.total = run, total
         self.state = {name: bare(part) for name, part in state.items()}
         run.loops += 1
-        folder = "checkpoints" if run.loops == 1 else f"checkpoints-{run.loops}"
-        self.store = Checkpoints(run.out / folder)
-        self.stop = False
+        folder = run.out / "checkpoints"
+        self.store = Checkpoints(folder if run.loops == 1 else folder / f"loop-{run.loops}")
+        self.stop = self.saved = False
 
     def steps(self) -> Iterator[int]:
         r"""
@@ -68,9 +68,9 @@ class Loop:
         start = self.restore() if run.options.resume else self.begin()
         progress = Progress(total, start, run.options.quiet or run.rank > 0)
         if run.tracker is None and run.rank == 0:
-            run.tracker = Tracker(run.out, run.name, run.options.tensorboard, start)
+            run.tracker = Tracker(run.out, run.options.tensorboard, start)
         next_look, last_look, moment = start + 1, start, time.perf_counter()
-        alone = run.world.size == 1
+        alone = run.world == 1
         try:
             with self.interruptible():
                 for done in range(start + 1, total + 1):
@@ -91,7 +91,7 @@ class Loop:
                         raise KeyboardInterrupt
         finally:
             progress.close()
-            run.before += total
+            run.before += max(total, start)
 
     def look(self, progress: Progress, done: int, rate: float) -> int:
         r"""
@@ -130,10 +130,14 @@ class Loop:
         """
         run = self.run
         for name, part in self.state.items():
-            if isinstance(part, nn.Module):
-                sound = [p.detach().isfinite().all() for p in part.parameters()]
-                if sound and not torch.stack(sound).all():
+            weights = list(part.parameters()) if isinstance(part, nn.Module) else []
+            if weights:
+                total = torch.stack([p.detach().float().abs().sum() for p in weights]).sum()
+                if not total.isfinite():
                     self.fail(f"the weights of {name} are not finite after step {done - 1}")
+                if not run.group.agree(total):
+                    why = f"{name} differs between the processes: compute its loss by calling it"
+                    raise UserError(f"{why}, so that the gradients are averaged", shared=True)
         if run.rank == 0:
             state = {
                 "step": done,
@@ -144,10 +148,14 @@ class Loop:
                 "log": run.logged.state_dict(),
                 "seconds": run.duration(),
             }
-            self.store.save(done, state)
+            path = self.store.save(done, state)
+            # A state that `weights_only` refuses would look damaged on the day it is needed.
+            if not self.saved and (damage := self.store.damage(path)):
+                raise UserError(f"{path} cannot be read back: {damage}")
+            self.saved = True
 
     def begin(self) -> int:
-        self.run.world.from_first(self.store.put_away)
+        self.run.group.from_first(self.store.put_away)
         return 0
 
     def restore(self) -> int:
@@ -158,7 +166,7 @@ class Loop:
         on, each number is the one that a run without a break would draw.
         """
         run = self.run
-        path = run.world.from_first(lambda: self.store.newest(run.say))
+        path = run.group.from_first(lambda: self.store.newest(run.say))
         if path is None:
             run.say(f"no checkpoint in {self.store.folder}: starting at step 0")
             return 0
@@ -197,7 +205,7 @@ class Loop:
 
         # torchrun ends the survivors of a dead process with SIGTERM: they cannot finish their
         # step and must not wait.
-        signals = [signal.SIGINT] if self.run.world.size > 1 else [signal.SIGINT, signal.SIGTERM]
+        signals = [signal.SIGINT] if self.run.world > 1 else [signal.SIGINT, signal.SIGTERM]
         old: dict[signal.Signals, Any] = {s: signal.signal(s, raise_flag) for s in signals}
         try:
             yield

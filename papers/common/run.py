@@ -42,6 +42,9 @@ from papers.common.loop import Loop
 from papers.common.options import Options
 from papers.common.tracking import Tracker, clock, number
 
+# The options that say where a run writes and not what it does: no part of the result.
+WHERE = ("out", "resume", "quiet", "tensorboard")
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -55,15 +58,15 @@ class Run:
 
     def __init__(self, config: Any, options: Options | None = None) -> None:
         self.config, self.options = config, options or Options()
-        self.world = World()
-        self.rank = self.world.rank
-        self.device = find_device(self.options, self.world)
-        self.world.join(self.device)
+        self.group = World()
+        self.rank, self.world = self.group.rank, self.group.size
+        self.device = find_device(self.options, self.group)
+        self.group.join(self.device)
         file = getattr(sys.modules[type(config).__module__], "__file__", None)
         script = Path(file or "interactive/run.py").resolve()
         self.name = f"{script.parent.name}/{script.stem}"
         self.out = self.options.out or Path("runs") / self.name
-        self.command = command_line(os.path.relpath(script), config, self.options, self.world.size)
+        self.command = command_line(os.path.relpath(script), config, self.options, self.world)
         seed = self.options.seed
         torch.manual_seed(seed)
         random.seed(seed)
@@ -71,7 +74,7 @@ class Run:
         self.generator = torch.Generator().manual_seed(seed)
         scaled = self.options.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
-        self.logged = Log(self.world, self.device)
+        self.logged = Log(self.group, self.device)
         self.tracker: Tracker | None = None
         self.images: list[str] = []
         self.step = self.before = self.loops = self.streams = 0
@@ -89,7 +92,7 @@ class Run:
 
     @property
     def resume_command(self) -> str:
-        return self.command if self.options.resume else f"{self.command} --resume"
+        return f"{self.command} --resume"
 
     def batches(self, *tensors: Tensor, size: int) -> Batches:
         r"""
@@ -98,12 +101,12 @@ class Run:
         `batches[step]` is a tuple of this process's rows of each tensor, on the device.
         """
         self.streams += 1
-        return Batches(tensors, size, self.device, self.world, self.options.seed, self.streams)
+        return Batches(tensors, size, self.device, self.group, self.options.seed, self.streams)
 
     def windows(self, tokens: Tensor, length: int, size: int) -> Windows:
         self.streams += 1
         return Windows(
-            tokens, length, size, self.device, self.world, self.options.seed, self.streams
+            tokens, length, size, self.device, self.group, self.options.seed, self.streams
         )
 
     def share(self, tensor: Tensor) -> Tensor:
@@ -113,7 +116,7 @@ class Run:
         Noise drawn for the whole batch is the same in every process, and each takes the rows that
         belong to its data.
         """
-        return tensor[self.world.rows(len(tensor))]
+        return tensor[self.group.rows(len(tensor))]
 
     def prepare(self, model: M) -> M:
         r"""
@@ -122,7 +125,7 @@ class Run:
         On the device, compiled if asked, wrapped if there are many processes: call it, and the
         gradients come out right.
         """
-        ready: nn.Module = self.world.parallel(model.to(self.device))
+        ready: nn.Module = self.group.parallel(model.to(self.device))
         if self.options.compile:
             ready = compiled(ready, self.device)
         return ready  # type: ignore[return-value]
@@ -179,8 +182,8 @@ class Run:
         self.images.append(f"{name}.png")
 
     def finish(self, **metrics: float | Tensor) -> dict[str, float]:
-        values = {name: scalar(value) for name, value in metrics.items()}
-        rows, _ = self.logged.gather()
+        rows, sums = self.logged.gather(*map(scalar, metrics.values()))
+        values = {name: value / self.world for name, value in zip(metrics, sums, strict=True)}
         if self.rank == 0:
             if self.tracker is not None:
                 self.tracker.write(rows)
@@ -189,10 +192,10 @@ class Run:
                 "name": self.name,
                 "command": self.command,
                 "config": plain(self.config),
-                "options": plain(self.options),
+                "options": {k: v for k, v in plain(self.options).items() if k not in WHERE},
                 "seed": self.options.seed,
                 "device": describe(self.device),
-                "processes": self.world.size,
+                "processes": self.world,
                 "torch": torch.__version__,
                 "python": platform.python_version(),
                 "steps": self.before,

@@ -60,12 +60,9 @@ class Progress:
         if self.quiet or not due:
             return
         self.told, self.next_tenth = now, step + max(self.total // 10, 1)
-        parts = [f"step {step}/{self.total}"]
-        parts += [f"{name} {number(value)}" for name, value in values.items()]
-        if rate > 0:
-            parts.append(f"{rate:.3g} steps/s" if rate >= 1 else f"{1 / rate:.3g} s/step")
-            parts.append(f"{clock((self.total - step) / rate)} left")
-        line = " · ".join(parts)
+        speed = f"{rate:.3g} steps/s" if rate >= 1 else f"{1 / rate:.3g} s/step"
+        parts = [f"step {step}/{self.total}", f"{clock((self.total - step) / rate)} left", speed]
+        line = " · ".join(parts + [f"{name} {number(value)}" for name, value in values.items()])
         if self.terminal:
             width = shutil.get_terminal_size().columns - 1
             print(f"\r\x1b[K{line[:width]}", end="", file=sys.stderr, flush=True)
@@ -90,7 +87,7 @@ class Tracker:
 
     current: Tracker | None = None
 
-    def __init__(self, out: Path, name: str, tensorboard: bool, start: int) -> None:
+    def __init__(self, out: Path, tensorboard: bool, start: int) -> None:
         if Tracker.current is not None:
             Tracker.current.close("replaced")
         out.mkdir(parents=True, exist_ok=True)
@@ -100,8 +97,8 @@ class Tracker:
             lab.configure({"path": str(out), "experiments_path": "labml", "app_url": None})
             experiment.create(
                 uuid=f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{time.monotonic_ns()}",
-                name=name,
-                python_file=f"{name}.py",
+                name=out.name,
+                python_file=f"{out.name}.py",
                 writers={"file"},
                 distributed_rank=1,
                 distributed_main_rank=0,
