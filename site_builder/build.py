@@ -151,15 +151,17 @@ class Builder:
             new = Manifest(inputs, {}, done, tuple(sorted(flawed)))
             _, changed = write_site(self.out, files, kept, old, new)
             return Report(len(pages), tuple(changed), done)
-        from site_builder.check import check_files
+        from site_builder.check import check_files, check_records
 
-        return Report(len(pages), (), tuple(sorted({*done, *check_files(files, site.base_path)})))
+        looked = [*check_files(files, site.base_path), *check_records(page for page, _ in pages)]
+        return Report(len(pages), (), tuple(sorted({*done, *looked})))
 
     def _compose(
         self, settings: Settings, sources: list[Source], others: dict[str, Path]
     ) -> tuple[Site, list[tuple[Page, Source]], list[Problem], set[str]]:
         from site_builder import page as pages
         from site_builder import site as sites
+        from site_builder.results import read_results
 
         roots = frozenset(source.module.split(".")[0] for source in sources)
         if roots != self._roots:
@@ -184,14 +186,19 @@ class Builder:
         version = digest(b"".join(p.read_bytes() for p in static_files().values()))[:8]
         site = sites.compose_site(ordered, bodies, settings, dates, version)
         around = sites.neighbours(ordered, dates)
+        shown = {name for body in bodies.values() for name in body.shown}
+        by_path = {source.path: source for source in sources}
         composed = []
         for draft in ordered:
             path = draft.source.path
-            parts = draft, bodies[path], around[path], settings, dates[path]
+            record, pictures, found = read_results(draft.source, draft.meta, others, by_path.get)
+            problems += found
+            shown |= set(pictures)
+            parts = draft, bodies[path], around[path], record, settings, dates[path]
             page, found = pages.compose(*parts)
             problems += found
             composed.append((page, draft.source))
-        return site, composed, problems, {name for body in bodies.values() for name in body.shown}
+        return site, composed, problems, shown
 
     def _render(self, page: Page, site: Site) -> tuple[bytes, bool]:
         """The page's bytes, and whether they are the last build's."""

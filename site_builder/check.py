@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
+from site_builder.page import Page
 from site_builder.problem import Problem
+from site_builder.records import record_path
 
 
 class _Page(HTMLParser):
@@ -38,6 +40,20 @@ class _Page(HTMLParser):
         for key in ("href", "src"):
             if (address := values.get(key)) is not None:
                 (self.loads if loads else self.addresses).append((line, address))
+
+
+def check_records(pages: Iterable[Page]) -> list[Problem]:
+    r"""
+    ## Check the records
+
+    A page whose record is stale says so and is built; here it is a problem, for whoever can run
+    the paper again.
+    """
+    return [
+        Problem(record_path(page.path), 1, page.results.stale)
+        for page in pages
+        if page.results and page.results.stale
+    ]
 
 
 def check_files(files: Mapping[str, bytes], base_path: str = "/") -> list[Problem]:

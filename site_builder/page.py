@@ -17,7 +17,11 @@ from site_builder.front_matter import FrontMatter
 from site_builder.links import Targets, resolve_code, resolve_prose
 from site_builder.math import Cache, MathError
 from site_builder.problem import Problem
+from site_builder.results import Results
 from site_builder.settings import Settings
+
+# The last section of a page whose runs were recorded.
+RESULTS = Heading(2, Markup("Results"), "results")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class Page:
     next: Link | None
     children: tuple[Card, ...]
     problems: tuple[str, ...]
+    results: Results | None
     math: bool
     updated: str
 
@@ -132,7 +137,12 @@ def _dead_link(draft: Draft, address: str, message: str) -> Problem:
 
 
 def compose(
-    draft: Draft, body: Body, around: Neighbours, settings: Settings, updated: str
+    draft: Draft,
+    body: Body,
+    around: Neighbours,
+    results: Results | None,
+    settings: Settings,
+    updated: str,
 ) -> tuple[Page, list[Problem]]:
     r"""
     ## Compose
@@ -163,12 +173,13 @@ def compose(
         bibtex=bibtex(meta),
         notation=notation,
         rows=body.rows,
-        contents=draft.contents,
+        contents=(*draft.contents, *((RESULTS,) if results else ())),
         breadcrumbs=around.breadcrumbs,
         previous=around.previous,
         next=around.next,
         children=around.children,
         problems=(),
+        results=results,
         math=bool(meta.notation) or any('class="katex' in row.prose for row in body.rows),
         updated=updated,
     )

@@ -98,8 +98,8 @@ def record(path: Path, labels: list[str]) -> Path:
     r"""
     ## The record
 
-    Runs what `labels` name, or all. What was recorded before under other labels stays if the code is
-    still the same; a record never mixes runs of two versions of a file.
+    Runs what `labels` name, or all. What was recorded before under other labels stays if the code
+    is still the same; a record never mixes runs of two versions of a file.
     """
     source, runs = read(path)
     unknown = [label for label in labels if label not in runs]
