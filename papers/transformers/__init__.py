@@ -1,1 +1,16 @@
-"""Annotated papers."""
+r"""
+---
+title: Transformers
+summary: Models in which positions exchange information by attention, from its first form on.
+topic: transformers
+---
+
+# Transformers
+
+A transformer is a stack of two alternating steps. In one, positions exchange information:
+*attention*. In the other, each position works on what it has received, by itself: a small
+network. All the rest of the family (encoders, decoders, ways to tell positions apart, cheaper
+forms of attention) varies what is between these two or what stands around them.
+
+Start with [attention](attention.py): later papers import its parts from there.
+"""

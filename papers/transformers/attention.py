@@ -1,0 +1,423 @@
+r"""
+---
+title: Attention
+summary: Every position asks all the others and takes a weighted mean of their answers.
+topic: transformers
+paper: Attention Is All You Need
+authors:
+  - Ashish Vaswani
+  - Noam Shazeer
+  - Niki Parmar
+  - Jakob Uszkoreit
+  - Llion Jones
+  - Aidan N. Gomez
+  - Łukasz Kaiser
+  - Illia Polosukhin
+year: 2017
+arxiv: "1706.03762"
+notation:
+  'Q': q
+  'K': k
+  'V': v
+  'd_k': D
+  'd_v': D
+  'h': H
+  'd_{\text{model}}': C
+  'W^Q_i': query
+  'W^K_i': key
+  'W^V_i': value
+  'W^O': out
+runs:
+  two layers: ""
+  one layer: --layers 1
+claims:
+  - what: two layers of attention look up what a symbol stood next to in this very sequence
+    paper: "two layers can solve the induction heads task (Sanford 2024, 2408.14332)"
+    run: two layers
+    metric: accuracy
+  - what: one layer of the same width guesses among the values that it has seen
+    paper: "no one-layer transformer can, unless exponentially larger (Sanford 2024, 2408.14332)"
+    run: one layer
+    metric: accuracy
+  - what: one head of full width instead of eight costs translation quality
+    paper: "24.9 instead of 25.8 BLEU on English to German, newstest2013 (table 3, rows A)"
+    note: translation is not run here
+---
+
+# Attention
+
+A word means what its sentence makes of it, so a model of language must move information
+between positions. A recurrent network carries it along step by step, and what is far
+apart is connected by a long chain. Attention connects every two positions directly. Each
+position sends out a *query*, each position offers a *key*, and where the two fit, the
+*value* of that position flows to the one that asked. It is a dictionary look-up made
+soft: all entries answer, in proportion to how well their keys match.
+
+We follow section 3.2 of the paper (numbers are those of its version 7 on arXiv): the
+weighted mean, the masks, the heads. Then we train two layers of nothing but attention on
+a task that one layer cannot solve, and look at what the heads have learned.
+
+| size | meaning | size | meaning |
+|------|---------|------|---------|
+| `B` | sequences in a batch | `H` | heads, $h$ |
+| `T` | positions that ask | `D` | features of one head, $d_k = d_v$ |
+| `S` | positions that answer | `C` | width, $d_{\text{model}} = h \, d_k$ |
+| `N` | pairs in a sequence | `V` | symbols |
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from papers.common import Options, Run, UserError, main
+from papers.common.data.grids import grid
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
+    r"""
+    ## From scores to weights
+
+    The score of query $q$ and key $k$ is their dot product. The softmax over all keys turns
+    the scores of a query into weights that are positive and sum to one.
+
+    **Why divide by $\sqrt{d_k}$?** Let the components of $q$ and $k$ be independent with mean
+    0 and variance 1. Then each product $q_i k_i$ has mean 0 and variance 1, and so
+    (footnote 4)
+
+    $$
+    \operatorname{Var}(q \cdot k) = \sum_{i=1}^{d_k} \operatorname{Var}(q_i k_i) = d_k.
+    $$
+
+    Scores grow like $\sqrt{d_k}$ for no reason but the width of a head. That matters
+    since the softmax $p$ of scores $s$ has the derivative
+
+    $$
+    \frac{\partial p_i}{\partial s_j} = p_i \, (\delta_{ij} - p_j),
+    $$
+
+    which is zero wherever one weight is near 1 and the others near 0. With 512 features the
+    largest of a few dozen unscaled scores lies so far above the next that hardly any gradient
+    is left at the start of training. Dividing by $\sqrt{d_k}$ brings the variance back to 1
+    at any width.
+    """
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (..., T, S)
+    if mask is not None:
+        # The exponential of minus infinity is exactly 0: not a small weight but none, and no
+        # gradient either. A query that may attend nowhere has no weights at all and gets NaN.
+        scores = scores.masked_fill(~mask, -math.inf)  # (..., T, S)
+    return scores.softmax(dim=-1)  # (..., T, S)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    r"""
+    ## Scaled dot-product attention
+
+    The output for a query is the mean of the values under its weights. For all queries at
+    once, as rows of $Q$, that is two matrix products with a softmax of each row between them:
+
+    $$
+    \operatorname{Attention}(Q, K, V)
+    = \operatorname{softmax}\!\left(\frac{Q K^\top}{\sqrt{d_k}}\right) V \tag{1}
+    $$
+
+    Nothing here depends on the order of keys and values: shuffle the pairs, and the output
+    stays the same. Whoever wants attention to know about order must put it into the vectors.
+
+    `torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)` is the same
+    function, and our tests hold the two to the same outputs and gradients. It works through
+    the keys in tiles and never stores the `(T, S)` weights, so it is what to call when speed
+    counts. We write equation 1 out because the weights are what there is to understand.
+    """
+    return attention_weights(q, k, mask) @ v  # (..., T, D)
+
+
+def causal_mask(T: int, device: torch.device | None = None) -> Tensor:
+    r"""
+    ## Masks
+
+    A mask says which positions a query may attend to: `True` lets the key through. It only
+    has to broadcast to `(B, H, T, S)`, and masks combine with `&`.
+
+    Where a model predicts the next token, a position must not see what it is to predict. In
+    the *causal* mask position $t$ attends to $1, \dots, t$, a lower triangle (section 3.2.3).
+    """
+    return torch.ones(T, T, dtype=torch.bool, device=device).tril()  # (T, T)
+
+
+def padding_mask(lengths: Tensor, S: int) -> Tensor:
+    r"""
+    Sequences of unequal length are filled up to a common one, and the *padding* mask keeps
+    the filling out of every mean. `torch.nn.MultiheadAttention` marks the reverse, what to
+    *leave out*: its masks are ours with `~`.
+    """
+    real = torch.arange(S, device=lengths.device) < lengths[:, None]  # (B, S)
+    return real[:, None, None]  # (B, 1, 1, S)
+
+
+class MultiHeadAttention(nn.Module):
+    r"""
+    ## Several heads
+
+    A softmax makes *one* mean. If a position needs its verb and also its subject, one set of
+    weights can only blend the two values. So we let $h$ heads look at once, each through
+    projections of its own, and join what they bring (section 3.2.2):
+
+    $$
+    \begin{aligned}
+    \operatorname{MultiHead}(Q, K, V)
+    &= \operatorname{Concat}(\text{head}_1, \dots, \text{head}_h)\, W^O \\
+    \text{head}_i
+    &= \operatorname{Attention}(Q W^Q_i,\; K W^K_i,\; V W^V_i)
+    \end{aligned}
+    $$
+
+    With $d_k = d_v = d_{\text{model}} / h$ the $h$ matrices $W^Q_i$ side by side form one
+    square matrix. So all heads together cost what one head of full width does, and one
+    product and a reshape serve them all: $4\, d_{\text{model}}^2$ weights, whatever $h$ is.
+
+    In the paper queries, keys and values are three arguments. Its three uses of attention
+    (section 3.2.3) need two: keys and values always come from the same place. That is `x`
+    itself (self-attention) unless a `memory` is given (cross-attention, as from a decoder to
+    its encoder). The projections of the paper have no bias. Many later models do add one.
+    """
+
+    def __init__(self, width: int, heads: int, bias: bool = False) -> None:
+        super().__init__()
+        if width % heads:
+            raise UserError(f"width {width} does not divide into {heads} heads of equal size")
+        self.heads = heads
+        self.query = nn.Linear(width, width, bias)
+        self.key = nn.Linear(width, width, bias)
+        self.value = nn.Linear(width, width, bias)
+        self.out = nn.Linear(width, width, bias)
+
+    def split(self, x: Tensor) -> Tensor:
+        # Head i takes the i-th run of D features. Its axis goes before the positions: there
+        # attention treats heads as it treats sequences, each for itself.
+        B, T, C = x.shape
+        x = x.view(B, T, self.heads, C // self.heads)  # (B, T, H, D)
+        return x.transpose(1, 2)  # (B, H, T, D)
+
+    def forward(
+        self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        memory = x if memory is None else memory  # (B, S, C)
+        q = self.split(self.query(x))  # (B, H, T, D)
+        k = self.split(self.key(memory))  # (B, H, S, D)
+        v = self.split(self.value(memory))  # (B, H, S, D)
+        heads = attention(q, k, v, mask)  # (B, H, T, D)
+        mixed: Tensor = self.out(heads.transpose(1, 2).flatten(2))  # (B, T, C)
+        return mixed
+
+    def weights(
+        self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        # What `forward` averages with, for whoever wants to look at the heads.
+        memory = x if memory is None else memory  # (B, S, C)
+        q, k = self.split(self.query(x)), self.split(self.key(memory))
+        return attention_weights(q, k, mask)  # (B, H, T, S)
+
+
+@dataclass(frozen=True)
+class Config:
+    r"""
+    ## Configuration
+
+    One layer is the control: `--layers 1`.
+    """
+
+    layers: int = 2
+    "layers of attention; one cannot look up"
+    heads: int = 4
+    "heads of a layer"
+    width: int = 64
+    "features of a position, over all heads"
+    pairs: int = 8
+    "pairs of a key and its value in a sequence"
+    symbols: int = 16
+    "symbols that keys and values are drawn from"
+    batch: int = 64
+    "sequences in a batch"
+    steps: int = 600
+    "training steps"
+    lr: float = 1e-3
+    "learning rate of Adam"
+
+
+def draw(config: Config, B: int) -> tuple[Tensor, Tensor]:
+    r"""
+    ## A task: associative recall
+
+    A sequence lists $N$ pairs of a key and its value, then names the keys again in another
+    order $\pi$:
+
+    $$
+    a_1\, b_1\; a_2\, b_2\; \dots\; a_N\, b_N\;\; a_{\pi(1)}\; a_{\pi(2)}\; \dots\; a_{\pi(N)}
+    $$
+
+    At each key of the second part the model must answer with its value. Keys and values are
+    the same symbols, paired anew in every sequence, so nothing can be learned by heart: the
+    answer has to be looked up.
+
+    Why one layer is not enough: the query $a$ can find its earlier self, since equal symbols
+    match. But the value stands *one position later*, and the value's own vector does not say
+    which key stood before it. Two layers can do it. In the first, each position takes along
+    the symbol before it; in the second, the query matches that note and reads the value next
+    to it. This pair of heads is known as an induction head
+    ([Olsson 2022](https://arxiv.org/abs/2209.11895)).
+
+    We return the tokens, and for each query the place where its answer stands.
+    """
+    N, V = config.pairs, config.symbols
+    if V < N:
+        raise UserError(f"{N} different keys need {N} symbols or more, not {V}: raise --symbols")
+    # Sorting random numbers gives a random permutation, and its first N a draw without
+    # replacement: no key has two values.
+    keys = torch.rand(B, V).argsort(1)[:, :N]  # (B, N)
+    values = torch.rand(B, V).argsort(1)[:, :N]  # (B, N)
+    shown = torch.stack([keys, values], dim=2).flatten(1)  # (B, 2*N)
+    # Pair i stands at 2i and 2i + 1, so a permutation of the pairs says where answers are.
+    places = 2 * torch.rand(B, N).argsort(1) + 1  # (B, N)
+    queries = shown.gather(1, places - 1)  # (B, N)
+    return torch.cat([shown, queries], dim=1), places  # (B, 3*N), (B, N)
+
+
+class Recall(nn.Module):
+    r"""
+    ## A model of nothing but attention
+
+    Each layer adds what it found to what was there, and normalises:
+    $\operatorname{LayerNorm}(x + \operatorname{Sublayer}(x))$, as in section 3.1. The other
+    sublayer of the paper, a network at each position, is left out: moving information is
+    all that this task asks for.
+
+    Positions are learned vectors added to the symbols. The paper found them as good as its
+    sinusoids (table 3, row E).
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        C = config.width
+        self.symbols = nn.Embedding(config.symbols, C)
+        self.positions = nn.Embedding(3 * config.pairs, C)
+        self.layers = nn.ModuleList(
+            MultiHeadAttention(C, config.heads) for _ in range(config.layers)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(C) for _ in range(config.layers))
+        self.answer = nn.Linear(C, config.symbols)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        T = tokens.shape[1]
+        x = self.symbols(tokens) + self.positions.weight  # (B, T, C)
+        mask = causal_mask(T, tokens.device)  # (T, T)
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = norm(x + layer(x, mask=mask))  # (B, T, C)
+        logits: Tensor = self.answer(x)  # (B, T, V)
+        return logits
+
+
+@torch.no_grad()
+def patterns(model: Recall, tokens: Tensor) -> list[Tensor]:
+    r"""
+    ## Looking at the heads
+
+    A hook sees what each layer is given and asks the layer for the weights that it makes of
+    it. So a model need not keep them in case somebody wants to look.
+    """
+    seen: list[Tensor] = []
+
+    def look(layer: nn.Module, x: tuple[Tensor], named: dict[str, Tensor], out: Tensor) -> None:
+        assert isinstance(layer, MultiHeadAttention)
+        seen.append(layer.weights(*x, **named))
+
+    hooks = [layer.register_forward_hook(look, with_kwargs=True) for layer in model.layers]
+    model(tokens)
+    for hook in hooks:
+        hook.remove()
+    return seen  # (B, H, T, T)
+
+
+@torch.no_grad()
+def evaluate(model: Recall, tokens: Tensor, places: Tensor) -> dict[str, float]:
+    r"""
+    ## What we measure
+
+    How often the answer is right, and why: the weight that the best head of the last layer
+    puts on the place of the answer. A model that knows which values occurred but not with
+    which key guesses right once in $N$.
+    """
+    N = places.shape[1]
+    answers = tokens.gather(1, places)  # (B, N)
+    right = model(tokens)[:, -N:].argmax(-1) == answers  # (B, N)
+    asked = patterns(model, tokens)[-1][:, :, -N:]  # (B, H, N, 3*N)
+    where = places[:, None, :, None].expand(*asked.shape[:3], 1)  # (B, H, N, 1)
+    found = asked.gather(3, where).mean(dim=(0, 2, 3))  # (H,)
+    return {
+        "accuracy": right.float().mean().item(),
+        "guess": 1 / N,
+        "weight_on_answer": found.max().item(),
+    }
+
+
+def train(config: Config, options: Options | None = None) -> dict[str, float]:
+    r"""
+    ## Training
+
+    Every step draws sequences that the model has never seen. At first it learns which
+    symbols are values here, and the loss rests near $\ln N$, the price of a guess among them.
+    Then both layers fall into place together, since neither is of use without the other, and
+    the loss drops within a few dozen steps. With one layer it rests there for good.
+
+    Adam has the paper's $\beta_2 = 0.98$ and $\epsilon = 10^{-9}$ (section 5.3). We leave out
+    the warm-up of its learning rate, which a model of this depth does not need.
+
+    The picture shows one sequence: a row for each layer, a column for each head, queries
+    downwards, keys to the right. Look for the line beside the diagonal in the first row,
+    "the symbol before me", and in the last lines of the second row for single dots, each on
+    an answer.
+    """
+    run = Run(config, options)
+    recaller = Recall(config)
+    model = run.prepare(recaller)
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, betas=(0.9, 0.98), eps=1e-9)
+    for _ in run.steps(config.steps, model=model, optimizer=optimizer):
+        drawn = draw(config, config.batch)
+        tokens, places = (run.share(part).to(run.device) for part in drawn)  # (B, T), (B, N)
+        with run.autocast():
+            logits = model(tokens)[:, -config.pairs :]  # (B, N, V)
+            loss = F.cross_entropy(logits.transpose(1, 2), tokens.gather(1, places))
+        optimizer.zero_grad()
+        run.backward(loss)
+        run.update(optimizer, clip=1.0)
+        run.log(loss=loss)
+
+    tokens, places = (part.to(run.device) for part in draw(config, 1000))
+    maps = torch.cat([weights[0] for weights in patterns(recaller, tokens[:1])])
+    maps = maps.repeat_interleave(8, dim=1).repeat_interleave(8, dim=2)
+    run.image("heads", grid(maps, columns=config.heads))
+    return run.finish(**evaluate(recaller, tokens, places))
+
+
+# ## What changed since
+#
+# Equation 1 has outlived most of what surrounded it. What changed is around it:
+#
+# - **Where positions enter.** Rotary embedding turns queries and keys by their positions, so
+#   that scores see distances (Su 2021, [arXiv](https://arxiv.org/abs/2104.09864)). ALiBi
+#   subtracts a multiple of the distance from the score (Press 2021,
+#   [arXiv](https://arxiv.org/abs/2108.12409)).
+# - **How many keys and values.** A model that generates keeps those of all earlier positions.
+#   To keep fewer, all heads share one key and one value (Shazeer 2019,
+#   [arXiv](https://arxiv.org/abs/1911.02150)), or the heads of a group do (Ainslie 2023,
+#   [arXiv](https://arxiv.org/abs/2305.13245)).
+# - **How it is computed.** FlashAttention goes through the keys tile by tile with a running
+#   softmax. Same numbers, but memory grows with `T` and no longer with `T * S` (Dao 2022,
+#   [arXiv](https://arxiv.org/abs/2205.14135)).
+
+if __name__ == "__main__":
+    main(train)
