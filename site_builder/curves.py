@@ -15,6 +15,11 @@ from site_builder.records import RecordedRun, number
 
 # The drawing's inside, in its own units; the template adds margins for the ticks.
 WIDTH, HEIGHT = 560, 220
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+# A label and its points.
+Curve = tuple[str, tuple[tuple[float, float], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +58,28 @@ class Figure:
     height: int = HEIGHT
 
 
-def figures(runs: tuple[RecordedRun, ...], most: int = 4) -> tuple[Figure, ...]:
+def figures(runs: tuple[RecordedRun, ...], most: int = 6) -> tuple[Figure, ...]:
     r"""
     ## Figures of a record
 
-    One for each series that was logged, with the runs that logged it.
+    A series such as `loss` is one figure, in which the runs are compared. Series such as
+    `loss/adam` and `loss/sgd` are compared within their run, so each run has a figure of its own.
     """
-    names = list(dict.fromkeys(name for run in runs for name, _ in run.series))
-    drawn = []
-    for name in names[:most]:
-        curves = [(run.label, dict(run.series)[name]) for run in runs if name in dict(run.series)]
-        curves = [(label, points) for label, points in curves if len(points) > 1]
-        if curves:
-            drawn.append(_figure(name, curves))
-    return tuple(drawn)
+    drawings: dict[tuple[str, str], list[Curve]] = {}
+    for run in runs:
+        for name, points in run.series:
+            group, slash, line = name.partition("/")
+            key, label = ((group, run.label), line) if slash else ((group, ""), run.label)
+            if len(points) > 1:
+                drawings.setdefault(key, []).append((label, points))
+    drawn = [
+        _figure(f"{group}, {run}" if run else group, curves)
+        for (group, run), curves in drawings.items()
+    ]
+    return tuple(drawn[:most])
 
 
-def _figure(name: str, curves: list[tuple[str, tuple[tuple[float, float], ...]]]) -> Figure:
+def _figure(name: str, curves: list[Curve]) -> Figure:
     steps = [x for _, points in curves for x, _ in points]
     values = [y for _, points in curves for _, y in points]
     low, high = min(values), max(values)
@@ -88,8 +98,12 @@ def _figure(name: str, curves: list[tuple[str, tuple[tuple[float, float], ...]]]
         places = [place(x, y) for x, y in points]
         path = "M" + "L".join(f"{x:g} {y:g}" for x, y in places)
         lines.append(Line(label, path, places[-1], number(points[-1][1])))
-    ups = _powers(bottom, top) if log else _round_values(low, high)
-    up = tuple(Tick(place(0, y)[1], number(y)) for y in ups)
+    powers, ups = _powers(bottom, top), _round_values(low, high)
+    up = (
+        tuple(Tick(place(0, 10.0**p)[1], f"10{str(p).translate(RAISED)}") for p in powers)
+        if log
+        else tuple(Tick(place(0, y)[1], number(y)) for y in ups)
+    )
     across = tuple(Tick(place(x, high)[0], number(x)) for x in _round_values(0, right))
     return Figure(name, tuple(lines), across, up, log)
 
@@ -106,6 +120,7 @@ def _round_values(low: float, high: float, about: int = 4) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
-def _powers(bottom: float, top: float) -> list[float]:
-    every = max(1, round((top - bottom) / 4))
-    return [10.0**p for p in range(math.ceil(bottom), math.floor(top) + 1, every)]
+def _powers(bottom: float, top: float) -> range:
+    """Exponents of the powers of ten in between, not more than some five."""
+    first, last = math.ceil(bottom), math.floor(top)
+    return range(first, last + 1, max(1, (last - first) // 4))

@@ -320,7 +320,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
             optimizers[name].zero_grad()
             run.backward(loss)
             run.update(optimizers[name])
-            run.log(**{name: loss})
+            run.log(**{f"loss/{name}": loss})
 
     # The paper compares the training cost: what an optimizer is asked to lower. Accuracy on
     # the digits of other writers is what we want in the end.
