@@ -1,0 +1,16 @@
+r"""
+---
+title: Vision
+summary: How networks look at images, from residual learning on.
+topic: vision
+---
+
+# Vision
+
+An image is a grid of numbers in which what matters may be anywhere and of any size. The
+papers here differ in what they build in about that, and share one frame: a stack of equal
+blocks, each adding to what the one before has seen.
+
+- [Residual learning](resnet.py) lets blocks learn what to add to their input, and depth
+  stops hurting.
+"""

@@ -1,0 +1,593 @@
+r"""
+---
+title: Deep residual learning
+summary: Let layers learn what to add to their input, and depth stops hurting.
+topic: vision
+paper: Deep Residual Learning for Image Recognition
+authors: [Kaiming He, Xiangyu Zhang, Shaoqing Ren, Jian Sun]
+year: 2015
+arxiv: "1512.03385"
+notation:
+  '\mathcal{F}': layers
+  'W_s': shortcut
+  'x': x
+  'y': y
+  'n': n
+runs:
+  residual, 56 layers: ""
+  plain, 56 layers: --no-residual
+  residual, 20 layers: --n 3
+  plain, 20 layers: --n 3 --no-residual
+claims:
+  - what: a deeper plain network has a higher training error than a shallower one
+    paper: "figures 1 and 6 (left), CIFAR-10: plain-56 above plain-20"
+    run: plain, 56 layers
+    metric: train_error
+  - what: with shortcuts, the same depth trains
+    paper: "figure 6 (middle), CIFAR-10: ResNet-56 below ResNet-20"
+    run: residual, 56 layers
+    metric: train_error
+  - what: gradients of plain networks with batch normalization have healthy norms
+    paper: "section 4.1, in words; here, the norm at the first block over that at the last"
+    run: plain, 56 layers
+    metric: gradient_growth
+  - what: ResNet-20 has a test error of 8.75 % on CIFAR-10
+    paper: "table 6; section 4.2 gives the recipe"
+    note: "for a GPU: --data cifar-10 --n 3 --width 16 --batch 128 --lr 0.1 --steps 64000"
+---
+
+# Deep residual learning
+
+Take a network that works and put more layers on top. The new one contains the old: let the
+added layers copy their input. So its training error should not be higher. In practice it
+is, and by a lot: plain networks of 56 layers train worse than those of 20. This
+*degradation* is no overfitting, since the training error itself rises. The optimizer does
+not find the copy.
+
+The remedy is to make copying the default. A block adds its input $x$ to what its layers
+compute,
+
+$$
+y = \mathcal{F}(x) + x,
+$$
+
+so that layers whose weights go to zero leave $x$ alone, and the *residual* $\mathcal{F}$ is
+all there is to learn. The shortcut has no parameters and costs one addition.
+
+Below are the paper's networks for ImageNet, into which published weights load, and those
+for CIFAR-10, which we train with and without shortcuts.
+
+| size | meaning | size | meaning |
+|------|---------|------|---------|
+| `B` | images in a batch | `V` | classes |
+| `C` | channels that come in | `D` | channels that go out |
+| `H, W` | height and width that come in | `P, Q` | height and width that go out |
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from papers.common import Options, Run, UserError, main
+from papers.common.data import image_set
+
+Option = Literal["A", "B", "none"]
+Layers = Callable[[int, int, int], nn.Sequential]
+
+
+def convolution(C: int, D: int, size: int, stride: int = 1) -> nn.Sequential:
+    r"""
+    ## A weight layer
+
+    Batch normalization stands right after each convolution and before the rectifier
+    (section 3.4). It subtracts the mean, which makes a bias useless.
+
+    Weights start as $\mathcal{N}(0, 2 / (k^2 C))$ for a $k \times k$ filter on $C$ channels:
+    half of the inputs are cut off by a rectifier, and the 2 makes up for them.
+    """
+    layer = nn.Conv2d(C, D, size, stride, padding=size // 2, bias=False)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    return nn.Sequential(layer, nn.BatchNorm2d(D))
+
+
+class Block(nn.Module):
+    r"""
+    ## Residual learning
+
+    Let $\mathcal{H}(x)$ be the mapping that a few layers should compute. We let them fit
+    $\mathcal{F}(x) := \mathcal{H}(x) - x$ and add $x$ back (eq. 1):
+
+    $$
+    y = \mathcal{F}(x, \{W_i\}) + x.
+    $$
+
+    The next block gets $\sigma(y)$ with a rectifier $\sigma$, so what comes in is never
+    negative. If $\mathcal{F} = 0$ then $\sigma(x + 0) = x$ *exactly*: a block can be the
+    identity. A 56-layer residual network whose added blocks are zero gives the outputs of
+    the 20-layer one inside it, and the tests build that. In a plain network zero weights
+    give zero, and the identity is a point that two layers with a rectifier between them have
+    to find.
+
+    Where the sizes change, the shortcut has to change them too, by a projection $W_s$
+    (eq. 2):
+
+    $$
+    y = \mathcal{F}(x, \{W_i\}) + W_s x.
+    $$
+    """
+
+    def __init__(self, layers: nn.Sequential, shortcut: nn.Module | None) -> None:
+        super().__init__()
+        self.layers, self.shortcut = layers, shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x)  # (B, D, P, Q)
+        # The control: a plain network has the same layers and forgets x.
+        if self.shortcut is not None:
+            y = y + self.shortcut(x)  # (B, D, P, Q)
+        return F.relu(y)  # (B, D, P, Q)
+
+
+class Pad(nn.Module):
+    r"""
+    ## Shortcuts between different sizes
+
+    Option A of section 3.3 keeps the identity: it takes every second row and column and adds
+    channels of zeros. The paper does not say where; we append them. There is nothing to
+    learn, so a network of this kind has exactly the parameters of the plain one.
+    """
+
+    def __init__(self, C: int, D: int, stride: int) -> None:
+        super().__init__()
+        self.more, self.stride = D - C, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, :, :: self.stride, :: self.stride]  # (B, C, P, Q)
+        return F.pad(x, (0, 0, 0, 0, 0, self.more))  # (B, D, P, Q)
+
+
+def shortcut(C: int, D: int, stride: int, option: Option) -> nn.Module | None:
+    r"""
+    Option B projects with a $1 \times 1$ convolution. On ImageNet it is slightly better than
+    A (24.52 % against 25.03 % error for 34 layers, table 3). Projecting *every* shortcut,
+    option C, brings little more for many more weights: what counts is the identity.
+    """
+    if option == "none":
+        return None
+    if C == D and stride == 1:
+        return nn.Identity()
+    return Pad(C, D, stride) if option == "A" else convolution(C, D, 1, stride)
+
+
+def basic(C: int, D: int, stride: int) -> nn.Sequential:
+    r"""
+    ## Two layers
+
+    The block of figures 2 and 5 (left): $\mathcal{F} = W_2 \, \sigma(W_1 x)$. With a single
+    layer, $W_1 x + x = (W_1 + I) x$ would be a linear layer again.
+    """
+    return nn.Sequential(
+        convolution(C, D, 3, stride),  # down to (B, D, P, Q)
+        nn.ReLU(),
+        convolution(D, D, 3),
+    )
+
+
+def bottleneck(C: int, D: int, stride: int) -> nn.Sequential:
+    r"""
+    ## Three layers: the bottleneck
+
+    Figure 5 (right). A $1 \times 1$ convolution reduces the channels to a quarter, the
+    $3 \times 3$ works there, and another $1 \times 1$ restores them. At 256 channels this
+    takes $256 \cdot 64 + 9 \cdot 64^2 + 64 \cdot 256 = 69{,}632$ weights; two $3 \times 3$
+    layers at 64 channels take $73{,}728$. A block four times as wide for the same price. A
+    projection as shortcut would add $256^2 = 65{,}536$ and so double it.
+
+    The stride stands in the $3 \times 3$ layer, as in the weights that people publish today
+    ("v1.5"). The paper's stands in the first $1 \times 1$, which looks at one position in
+    four and never sees the rest. With that, 50 layers take the $3.8 \cdot 10^9$
+    multiplications of table 1, and with ours $4.1 \cdot 10^9$.
+    """
+    return nn.Sequential(
+        convolution(C, D // 4, 1),
+        nn.ReLU(),
+        convolution(D // 4, D // 4, 3, stride),
+        nn.ReLU(),
+        convolution(D // 4, D, 1),
+    )
+
+
+class ResNet(nn.Module):
+    r"""
+    ## The network
+
+    Section 3.3 has two rules. Maps of one size have the same number of channels, and where
+    the size is halved the channels double, so that each layer costs the same. All halving is
+    done by strides. At the end each channel is averaged over its map, and one linear layer
+    follows.
+    """
+
+    def __init__(
+        self,
+        stem: nn.Sequential,
+        layers: Layers,
+        channels: tuple[int, ...],
+        depths: tuple[int, ...],
+        classes: int,
+        option: Option,
+    ) -> None:
+        super().__init__()
+        self.stem, self.stages = stem, nn.Sequential()
+        C = channels[0]
+        for D, depth in zip(channels[1:], depths, strict=True):
+            stage = nn.Sequential()
+            for number in range(depth):
+                stride = 2 if number == 0 and len(self.stages) > 0 else 1
+                block = Block(layers(C, D, stride), shortcut(C, D, stride, option))
+                stage.append(block)
+                C = D
+            self.stages.append(stage)
+        self.head = nn.Linear(C, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)  # (B, C, H, W)
+        x = self.stages(x)  # (B, D, P, Q)
+        x = x.mean(dim=(2, 3))  # (B, D)
+        logits: Tensor = self.head(x)  # (B, V)
+        return logits
+
+
+def imagenet(
+    layers: Layers,
+    channels: tuple[int, ...],
+    depths: tuple[int, ...],
+    classes: int = 1000,
+    option: Option = "B",
+    colours: int = 3,
+) -> ResNet:
+    r"""
+    ## For ImageNet
+
+    Images of 224 by 224 pixels are too large to work on: a $7 \times 7$ convolution and a
+    maximum, both with stride 2, leave 56 by 56.
+    """
+    stem = nn.Sequential(
+        *convolution(colours, channels[0], 7, stride=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, stride=2, padding=1),
+    )
+    return ResNet(stem, layers, channels, depths, classes, option)
+
+
+TABLE_1: dict[int, tuple[Layers, tuple[int, ...]]] = {
+    18: (basic, (2, 2, 2, 2)),
+    34: (basic, (3, 4, 6, 3)),
+    50: (bottleneck, (3, 4, 6, 3)),
+    101: (bottleneck, (3, 4, 23, 3)),
+    152: (bottleneck, (3, 8, 36, 3)),
+}
+
+
+def resnet(number: int, classes: int = 1000, option: Option = "B") -> ResNet:
+    r"""
+    ### Table 1
+
+    The layers that give a network its number are those with weights: the first, two or three
+    in each block, and the last. Projections do not count. The paper compares its 18 and 34
+    layers with option A as well; published weights have option B.
+
+    | layers | parameters |
+    |--------|------------|
+    | 18 | 11,689,512 |
+    | 34 | 21,797,672 |
+    | 50 | 25,557,032 |
+    | 101 | 44,549,160 |
+    | 152 | 60,192,808 |
+    """
+    if number not in TABLE_1:
+        raise ValueError(f"{number} layers are not in table 1: give {[*TABLE_1]}")
+    layers, depths = TABLE_1[number]
+    widths = (64, 128, 256, 512) if layers is basic else (256, 512, 1024, 2048)
+    return imagenet(layers, (64, *widths), depths, classes, option)
+
+
+def cifar(
+    n: int, width: int = 16, colours: int = 3, classes: int = 10, residual: bool = True
+) -> ResNet:
+    r"""
+    ## For CIFAR-10
+
+    Section 4.2, made for the study of depth: one $3 \times 3$ convolution, three stages of
+    $n$ blocks on maps of 32, 16 and 8 pixels with 16, 32 and 64 channels, and the linear
+    layer. That is $6n + 2$ layers, and all shortcuts are of option A. Plain or residual, the
+    parameters are the same.
+
+    | $n$ | layers | parameters | test error (table 6) |
+    |-----|--------|------------|----------------------|
+    | 3 | 20 | 0.27 M | 8.75 % |
+    | 5 | 32 | 0.46 M | 7.51 % |
+    | 7 | 44 | 0.66 M | 7.17 % |
+    | 9 | 56 | 0.85 M | 6.97 % |
+    | 18 | 110 | 1.7 M | 6.43 % (6.61 ± 0.16 over five runs) |
+    | 200 | 1202 | 19.4 M | 7.93 % |
+    """
+    stem = nn.Sequential(*convolution(colours, width, 3), nn.ReLU())
+    channels = (width, width, 2 * width, 4 * width)
+    option: Option = "A" if residual else "none"
+    return ResNet(stem, basic, channels, (n, n, n), classes, option)
+
+
+def gradient_growth(model: ResNet, x: Tensor, labels: Tensor) -> float:
+    r"""
+    ## It is the gradients after all
+
+    Why do plain networks degrade? Section 4.1 argues that vanishing gradients are unlikely,
+    because batch normalization keeps their norms healthy, and leaves the reason to future
+    work. We measure, in a new network, the gradient's norm before the first block over that
+    behind the last. They do not vanish. Backwards through a plain network they *grow*, by
+    about the same factor in each block, so exponentially with depth, and no learning rate
+    suits both ends.
+
+    The cause is the normalization itself (Yang and others, 2019,
+    [arXiv](https://arxiv.org/abs/1902.08129)). With shortcuts the variance of $x$ adds up
+    from block to block while $\mathcal{F}(x)$ stays normalized. So block $l$ changes its
+    input by one part in about $l$, the deeper the less (De and Smith, 2020,
+    [arXiv](https://arxiv.org/abs/2002.10444)). Twice the depth then doubles the ratio of the
+    norms, where a plain network squares it.
+    """
+    first = model.stem(x)  # (B, C, H, W)
+    last = model.stages(first)  # (B, D, P, Q)
+    loss = F.cross_entropy(model.head(last.mean(dim=(2, 3))), labels)
+    g_first, g_last = torch.autograd.grad(loss, [first, last])  # (B, C, H, W), (B, D, P, Q)
+    return float(g_first.norm() / g_last.norm())
+
+
+@dataclass(frozen=True)
+class Config:
+    r"""
+    ## Configuration
+
+    The paper trains on CIFAR-10 with `--width 16 --batch 128 --lr 0.1 --steps 64000`. Digits
+    of 8 by 8 pixels need less of everything except depth, which is what we look at: 56
+    layers, or 20 with `--n 3`, and the control is `--no-residual`. With half the batch we
+    take half the learning rate.
+    """
+
+    n: int = 9
+    "blocks of a stage, which makes 6n + 2 layers"
+    residual: bool = True
+    "shortcuts; without them the network is plain"
+    width: int = 8
+    "channels of the first stage"
+    batch: int = 64
+    "images in a batch"
+    steps: int = 500
+    "training steps"
+    lr: float = 0.05
+    "learning rate, divided by ten at half and at three quarters of the steps"
+    warmup: int = 0
+    "steps at a tenth of the learning rate before; 110 layers on CIFAR-10 take 400"
+
+
+def rate(step: int, config: Config) -> float:
+    r"""
+    ## Learning rate
+
+    The paper divides by ten after 32,000 and 48,000 of 64,000 steps: at half and at three
+    quarters. Its 110 layers do not start at 0.1, and train with 0.01 until the training
+    error is below 80 %, which is about 400 steps.
+    """
+    if step < config.warmup:
+        return config.lr / 10
+    drops = (2 * step >= config.steps) + (4 * step >= 3 * config.steps)
+    return config.lr * 0.1**drops
+
+
+def images_of(name: str, part: str) -> tuple[Tensor, Tensor]:
+    r"""
+    ## Data
+
+    `--data cifar-10` is the paper's. Grey images get the axis of channels that they lack.
+    """
+    data = image_set(name or "digits", part)
+    return data.images.view(len(data.images), -1, *data.images.shape[-2:]), data.labels
+
+
+def augment(x: Tensor, chance: Tensor, mirror: bool) -> Tensor:
+    r"""
+    ### Crops and mirror images
+
+    Pad with zeros, 4 pixels for images of 32 and as much in proportion for others, cut out
+    the old size at random, and mirror every second image (section 4.2). `chance` holds three
+    uniform numbers for each image: the row and the column where we cut, and whether we
+    mirror.
+    """
+    B, _, H, W = x.shape
+    P = H // 8
+    padded = F.pad(x, (P, P, P, P))  # (B, C, H+2*P, W+2*P)
+    top, left = (chance[:, :2] * (2 * P + 1)).long().unbind(1)  # (B,)
+    rows = top[:, None] + torch.arange(H, device=x.device)  # (B, H)
+    columns = left[:, None] + torch.arange(W, device=x.device)  # (B, W)
+    if mirror:
+        columns = torch.where(chance[:, 2:] < 0.5, columns.flip(1), columns)  # (B, W)
+    image = torch.arange(B, device=x.device)[:, None, None]  # (B, 1, 1)
+    # Indexing on both sides of the channels moves them to the end.
+    cut = padded[image, :, rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
+    return cut.permute(0, 3, 1, 2)  # (B, C, H, W)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, x: Tensor, labels: Tensor) -> tuple[float, float]:
+    r"""
+    ### Error and loss over a whole set
+
+    The images as they are, from a single view.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    logits = torch.cat([model(part.to(device)).float().cpu() for part in torch.split(x, 500)])
+    wrong = logits.argmax(-1) != labels
+    return wrong.float().mean().item(), F.cross_entropy(logits, labels).item()
+
+
+def train(config: Config, options: Options | None = None) -> dict[str, float]:
+    r"""
+    ## Training
+
+    SGD with momentum 0.9 and weight decay 0.0001. The mean image of the training set is
+    subtracted everywhere. Handwriting does not survive a mirror, so only colour photographs
+    are mirrored.
+    """
+    run = Run(config, options)
+    (images, labels), (test_images, test_labels) = (
+        images_of(run.options.data, part) for part in ("train", "test")
+    )
+    mean = images.mean(0)  # (C, H, W)
+    images, test_images = images - mean, test_images - mean
+    batches = run.batches(images, labels, size=config.batch)
+    colours, photographs = images.shape[1], images.shape[1] == 3
+
+    network = cifar(config.n, config.width, colours, residual=config.residual)
+    growth = gradient_growth(network, images[:128], labels[:128])
+    model = run.prepare(network)
+    optimizer = torch.optim.SGD(model.parameters(), lr=config.lr, momentum=0.9, weight_decay=1e-4)
+    for step in run.steps(config.steps, model=model, optimizer=optimizer):
+        x, targets = batches[step]  # (B, C, H, W), (B,)
+        chance = run.share(torch.rand(config.batch, 3, generator=run.generator))  # (B, 3)
+        x = augment(x, chance.to(run.device), photographs)  # (B, C, H, W)
+        optimizer.param_groups[0]["lr"] = rate(step, config)
+        with run.autocast():
+            loss = F.cross_entropy(model(x), targets)
+        optimizer.zero_grad()
+        run.backward(loss)
+        run.update(optimizer)
+        run.log(loss=loss)
+
+    train_error, train_loss = evaluate(model, images, labels)
+    test_error, _ = evaluate(model, test_images, test_labels)
+    return run.finish(
+        train_error=train_error,
+        test_error=test_error,
+        train_loss=train_loss,
+        gradient_growth=growth,
+    )
+
+
+def our_name(theirs: str) -> str:
+    r"""
+    ## Published weights
+
+    On the Hugging Face hub the parts have other names than here, and no more than that.
+    """
+    for pattern, word in (
+        (r"^resnet\.embedder\.embedder\.", "stem."),
+        (r"^resnet\.encoder\.stages\.(\d+)\.layers\.(\d+)\.", r"stages.\1.\2."),
+        # We count the rectifiers between the convolutions, too.
+        (r"\.layer\.(\d)\.", lambda match: f".layers.{2 * int(match[1])}."),
+        (r"convolution\.", "0."),
+        (r"normalization\.", "1."),
+        (r"^classifier\.1\.", "head."),
+    ):
+        theirs = re.sub(pattern, word, theirs)
+    return theirs
+
+
+def load_pretrained(folder: Path) -> ResNet:
+    r"""
+    Reads a folder such as `microsoft/resnet-50` (or -18, -34, -101, -152): `config.json` with
+    the sizes and `model.safetensors` with the weights.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        theirs = load_file(folder / "model.safetensors")
+    except FileNotFoundError as error:
+        missing = error.filename or folder / "model.safetensors"
+        raise UserError(f"{missing} is missing: give a complete folder") from None
+    for key in ("downsample_in_first_stage", "downsample_in_bottleneck"):
+        if config.get(key):
+            raise UserError(f"{folder}/config.json: {key} is not supported, take v1.5")
+    if "classifier.1.weight" not in theirs:
+        raise UserError(f"{folder}/model.safetensors has no classifier: take one that has")
+
+    ours = {our_name(name): weight for name, weight in theirs.items()}
+    layers = {"basic": basic, "bottleneck": bottleneck}[config["layer_type"]]
+    channels = (config["embedding_size"], *config["hidden_sizes"])
+    classes = len(ours["head.weight"])
+    model = imagenet(
+        layers, channels, tuple(config["depths"]), classes, "B", config["num_channels"]
+    )
+    model.load_state_dict(ours)
+    return model.eval()
+
+
+def view(file: Path) -> Tensor:
+    r"""
+    ### One image, as those weights expect it
+
+    The shorter side becomes 256 pixels, we cut out the middle 224 by 224, and scale each
+    colour by its mean and standard deviation on ImageNet.
+    """
+    from PIL import Image
+
+    try:
+        image = Image.open(file).convert("RGB")
+    except OSError as error:
+        why = error.strerror or "no known format"
+        raise UserError(f"{file} cannot be read as an image: {why}") from None
+    scale = 256 / min(image.size)
+    width, height = (int(side * scale) for side in image.size)
+    image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (width - 224) // 2, (height - 224) // 2
+    pixels = image.crop((left, top, left + 224, top + 224)).tobytes()
+    x = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(1, 224, 224, 3) / 255
+    x = (x - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+    return x.permute(0, 3, 1, 2)
+
+
+def classify(*, weights: Path, image: Path) -> None:
+    r"""
+    ### What is in this picture?
+
+    `python papers/vision/resnet.py classify --weights FOLDER --image FILE` prints the five
+    likeliest classes.
+    """
+    model = load_pretrained(weights)
+    names = json.loads((weights / "config.json").read_text("utf-8"))["id2label"]
+    with torch.no_grad():
+        chances = model(view(image)).softmax(-1)[0]
+    for chance, index in zip(*chances.topk(min(5, len(chances))), strict=True):
+        print(f"{chance:6.1%}  {names[str(index.item())]}")
+
+
+# ## What changed since
+#
+# - **A cleaner identity.** The rectifier behind the addition still touches every signal that
+#   passes. He and others (2016, [arXiv](https://arxiv.org/abs/1603.05027)) move it and the
+#   normalization in front of the convolutions, so that nothing but additions lies between
+#   the first block and the last, and train 1,001 layers. Transformers made the same move,
+#   from post-norm to pre-norm.
+# - **Start at the identity.** Goyal and others (2017,
+#   [arXiv](https://arxiv.org/abs/1706.02677)) set the last scale $\gamma$ of each block to
+#   zero, so that every block begins as a copy of its input.
+# - **Wider and denser.** ResNeXt (2016, [arXiv](https://arxiv.org/abs/1611.05431)) splits
+#   the $3 \times 3$ layer of the bottleneck into groups; DenseNet (2016,
+#   [arXiv](https://arxiv.org/abs/1608.06993)) concatenates where we add.
+# - **Better recipes.** ResNet-50 had 77.1 % accuracy from ten crops in the paper (table 3).
+#   With the augmentation and the schedules of 2021 the same network reaches 80.4 % from one
+#   (Wightman and others, [arXiv](https://arxiv.org/abs/2110.00476)).
+# - **Borrowed back.** ConvNeXt (2022, [arXiv](https://arxiv.org/abs/2201.03545)) takes
+#   ResNet-50 towards a vision transformer one decision at a time, and stays convolutional.
+#   The addition around every block is the one part that neither ever gave up.
+
+if __name__ == "__main__":
+    main(train, classify=classify)
