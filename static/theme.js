@@ -1,0 +1,11 @@
+// Runs before the first paint, so that a remembered theme doesn't flash.
+{
+  const root = document.documentElement;
+  root.classList.add("js");
+  try {
+    const theme = localStorage.getItem("theme");
+    if (theme) root.dataset.theme = theme;
+  } catch {
+    // Storage is switched off: the system decides.
+  }
+}
