@@ -1,1 +1,29 @@
-"""A literate-programming generator: annotated Python files in, a side-by-side site out."""
+r"""
+# The site builder
+
+Read everything into frozen values, resolve across pages, render, write once. Only the first stage
+and the last touch the disk, each stage has a type of its own, and imports go one way: down this
+table.
+
+| module | in → out |
+|---|---|
+| [problem](problem.py) | what a person got wrong, as data |
+| [settings](settings.py) | `pyproject.toml` → settings |
+| [source](source.py) | folder → sources |
+| [front_matter](front_matter.py) | docstring → typed metadata |
+| [blocks](blocks.py) | text → code, comments and docstrings, lossless |
+| [sections](sections.py) | blocks → prose and the lines it stands beside |
+| [math](math.py), [code](code.py), [prose](prose.py) | formulas, code and Markdown → HTML |
+| [links](links.py) | names and addresses → where they lead |
+| [draft](draft.py) | source → all that can be said of its page alone |
+| [records](records.py), [curves](curves.py), [results](results.py) | recorded runs → figures and tables |
+| [page](page.py), [site](site.py) | drafts → pages that know each other |
+| [render](render.py) | pages and templates → bytes |
+| [write](write.py) | bytes → disk |
+| [check](check.py) | the whole site → what is wrong with it |
+| [build](build.py), [serve](serve.py), [the command](__main__.py) | the stages in a row; again at each change; by hand |
+
+Two invariants carry most of its tests, on any Python file in the world. *Lossless*: the blocks of
+a file, joined, are the file. *Once*: each line of a file is shown exactly once, as prose or as
+code. And one rule has no exception: what it renders it never runs.
+"""

@@ -1,4 +1,4 @@
-"""The pages as a reader meets them: in a browser, in both themes, wide and narrow, without script, from the disk."""
+"""The pages as readers meet them: in both themes, wide and narrow, without script, from disk."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ MODES = [(1280, "light"), (1280, "dark"), (380, "light"), (380, "dark")]
 pytestmark = pytest.mark.browser
 
 
-def visit(browser: Browser, url: str, width: int = 1280, theme: str = "light", **options: object) -> Page:
+def visit(
+    browser: Browser, url: str, width: int = 1280, theme: str = "light", **options: object
+) -> Page:
     context = browser.new_context(
         viewport={"width": width, "height": 900},
         color_scheme=theme,  # type: ignore[arg-type]
@@ -99,8 +101,9 @@ def test_every_page_is_reached_from_the_front(site: Path) -> None:
         if name in seen or not (site / name).is_file():
             continue
         seen.add(name)
-        for href in re.findall(r'href="([^"#?:]+\.html)', (site / name).read_text()):
-            waiting.append((site / name).parent.joinpath(href).resolve().relative_to(site).as_posix())
+        folder = (site / name).parent
+        links = re.findall(r'href="([^"#?:]+\.html)', (site / name).read_text())
+        waiting += [(folder / link).resolve().relative_to(site).as_posix() for link in links]
     assert set(pages(site)) - seen == {"404.html"}
 
 
@@ -131,7 +134,9 @@ def test_nothing_is_asked_of_others_and_nothing_fails(
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_page_never_scrolls_sideways(browser: Browser, address: str, site: Path, theme: str) -> None:
+def test_the_page_never_scrolls_sideways(
+    browser: Browser, address: str, site: Path, theme: str
+) -> None:
     page = visit(browser, address, 380, theme)
     for name in pages(site):
         page.goto(address + name)
@@ -145,8 +150,9 @@ def test_code_fits_its_column(browser: Browser, address: str, site: Path) -> Non
     for name in pages(site):
         page.goto(address + name)
         longest = page.evaluate(
-            "[...document.querySelectorAll('.code pre')].filter(p => p.scrollWidth > p.clientWidth + 1)"
-            ".map(p => Math.max(...[...p.querySelectorAll('.l')].map(l => l.textContent.length)))"
+            """[...document.querySelectorAll('.code pre')]
+               .filter(p => p.scrollWidth > p.clientWidth + 1)
+               .map(p => Math.max(...[...p.querySelectorAll('.l')].map(l => l.textContent.length)))"""
         )
         assert all(length > 100 for length in longest), (name, longest)
     page.context.close()
@@ -155,11 +161,13 @@ def test_code_fits_its_column(browser: Browser, address: str, site: Path) -> Non
 def test_prose_is_level_with_its_code(browser: Browser, address: str) -> None:
     page = visit(browser, address + PAPER, 1280)
     gaps = page.evaluate(
-        """[...document.querySelectorAll('.row')].filter(r => r.querySelector('.prose') && r.querySelector('.l'))
+        """[...document.querySelectorAll('.row')]
+           .filter(r => r.querySelector('.prose') && r.querySelector('.l'))
            .map(r => {
              const text = document.createRange()
              text.selectNodeContents(r.querySelector('.prose > :not(.here)'))
-             return Math.abs(text.getClientRects()[0].top - r.querySelector('.l').getBoundingClientRect().top)
+             const line = r.querySelector('.l').getBoundingClientRect()
+             return Math.abs(text.getClientRects()[0].top - line.top)
            })"""
     )
     page.context.close()
@@ -233,7 +241,7 @@ def test_the_first_tab_skips_to_the_content(browser: Browser, address: str) -> N
 
 
 def test_copied_code_is_code(browser: Browser, address: str) -> None:
-    """Selecting from one cell of code to a later one gives the lines of the file, and nothing else."""
+    """Selecting from one cell of code to a later one gives lines of the file and nothing else."""
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     page.goto(address + PAPER)
@@ -262,7 +270,8 @@ def test_scripts_are_small_and_apart(site: Path) -> None:
     assert sum(path.stat().st_size for path in site.rglob("*.js")) <= 15_000
     for name in pages(site):
         html = (site / name).read_text()
-        assert not re.search(r"<[^>]*\son\w+=", re.sub(r"<code.*?</code>", "", html, flags=re.S)), name
+        without_code = re.sub(r"<code.*?</code>", "", html, flags=re.DOTALL)
+        assert not re.search(r"<[^>]*\son\w+=", without_code), name
         assert not re.search(r"<script(?![^>]*(src=|ld\+json))", html), name
         assert "<style" not in html, name
 
@@ -281,7 +290,8 @@ def test_site_map_and_feed(site: Path) -> None:
     entries = feed.findall("a:entry", ns)
     assert len(entries) >= 3
     for entry in entries:
-        assert all(entry.find(f"a:{part}", ns) is not None for part in ("id", "title", "updated", "link"))
+        parts = ("id", "title", "updated", "link")
+        assert all(entry.find(f"a:{part}", ns) is not None for part in parts)
         stamp = entry.find("a:updated", ns)
         assert stamp is not None
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]+(Z|[+-]\d\d:\d\d)", stamp.text or "")
