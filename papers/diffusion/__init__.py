@@ -1,1 +1,17 @@
-"""Annotated papers."""
+r"""
+---
+title: Diffusion
+summary: Learn to undo a little noise, and do it a thousand times.
+topic: diffusion
+---
+
+# Diffusion
+
+Destroying an image is easy: add noise until nothing is left. These papers learn the way
+back. One small step back is a regression, which trains without an opponent and without a
+latent space to guess, and a chain of small steps turns noise into images.
+
+- [Denoising diffusion](ddpm.py) fixes the way there, learns the noise, and samples the way
+  back.
+- The [Fréchet distance](frechet.py) says how far the images of a model are from real ones.
+"""
