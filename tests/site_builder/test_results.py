@@ -94,7 +94,8 @@ def test_the_page_shows_what_was_recorded(tmp_path: Path) -> None:
     html = (tmp_path / "site" / "toy" / "line.html").read_text()
     assert report.problems == ()
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
-    for words in ["a slope helps yes, table 1 loss 0.01235 fitted", "not run here", "loss 0.01235 9",
+    for words in ["a slope helps yes, table 1 loss 0.01235 fitted", "not run here",
+                  "loss 0.01235 9",
                   "python toy/line.py flat", "12 s", "torch 2.9"]:  # fmt: skip
         assert words in text, words
     assert 'src="records/line.png" alt="line, fitted" width="6" height="4"' in html
