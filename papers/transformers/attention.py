@@ -51,7 +51,8 @@ between positions. A recurrent network carries it along step by step, and what i
 apart is connected by a long chain. Attention connects every two positions directly. Each
 position sends out a *query*, each position offers a *key*, and where the two fit, the
 *value* of that position flows to the one that asked. It is a dictionary look-up made
-soft: all entries answer, in proportion to how well their keys match.
+soft: all entries answer, in proportion to how well their keys match. The price is one score
+for each pair of positions, so the work grows with the square of the length (table 1).
 
 We follow section 3.2 of the paper (numbers are those of its version 7 on arXiv): the
 weighted mean, the masks, the heads. Then we train two layers of nothing but attention on
@@ -69,6 +70,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -100,7 +102,7 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tenso
     \frac{\partial p_i}{\partial s_j} = p_i \, (\delta_{ij} - p_j),
     $$
 
-    which is zero wherever one weight is near 1 and the others near 0. With 512 features the
+    which vanishes where one weight is near 1 and the others near 0. With 512 features the
     largest of a few dozen unscaled scores lies so far above the next that hardly any gradient
     is left at the start of training. Dividing by $\sqrt{d_k}$ brings the variance back to 1
     at any width.
@@ -108,7 +110,7 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tenso
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (..., T, S)
     if mask is not None:
         # The exponential of minus infinity is exactly 0: not a small weight but none, and no
-        # gradient either. A query that may attend nowhere has no weights at all and gets NaN.
+        # gradient either. A query that may attend nowhere has nothing to average: it gets NaN.
         scores = scores.masked_fill(~mask, -math.inf)  # (..., T, S)
     return scores.softmax(dim=-1)  # (..., T, S)
 
@@ -129,9 +131,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Te
     stays the same. Whoever wants attention to know about order must put it into the vectors.
 
     `torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)` is the same
-    function, and our tests hold the two to the same outputs and gradients. It works through
-    the keys in tiles and never stores the `(T, S)` weights, so it is what to call when speed
-    counts. We write equation 1 out because the weights are what there is to understand.
+    function, and our tests hold the two to the same outputs and gradients. Its fast kernels
+    work through the keys in tiles and never store the `(T, S)` weights, so it is what to call
+    when speed counts. We write equation 1 out, since the weights are what there is to see.
     """
     return attention_weights(q, k, mask) @ v  # (..., T, D)
 
@@ -183,13 +185,14 @@ class MultiHeadAttention(nn.Module):
     In the paper queries, keys and values are three arguments. Its three uses of attention
     (section 3.2.3) need two: keys and values always come from the same place. That is `x`
     itself (self-attention) unless a `memory` is given (cross-attention, as from a decoder to
-    its encoder). The projections of the paper have no bias. Many later models do add one.
+    its encoder). As written in the paper the projections have no bias; many later models add
+    one.
     """
 
     def __init__(self, width: int, heads: int, bias: bool = False) -> None:
         super().__init__()
         if width % heads:
-            raise UserError(f"width {width} does not divide into {heads} heads of equal size")
+            raise UserError(f"width {width} does not divide into {heads} equal heads")
         self.heads = heads
         self.query = nn.Linear(width, width, bias)
         self.key = nn.Linear(width, width, bias)
@@ -275,7 +278,7 @@ def draw(config: Config, B: int) -> tuple[Tensor, Tensor]:
     """
     N, V = config.pairs, config.symbols
     if V < N:
-        raise UserError(f"{N} different keys need {N} symbols or more, not {V}: raise --symbols")
+        raise UserError(f"{N} keys need {N} symbols or more, not {V}: raise --symbols")
     # Sorting random numbers gives a random permutation, and its first N a draw without
     # replacement: no key has two values.
     keys = torch.rand(B, V).argsort(1)[:, :N]  # (B, N)
@@ -331,11 +334,11 @@ def patterns(model: Recall, tokens: Tensor) -> list[Tensor]:
     """
     seen: list[Tensor] = []
 
-    def look(layer: nn.Module, x: tuple[Tensor], named: dict[str, Tensor], out: Tensor) -> None:
+    def look(layer: nn.Module, x: Any, named: Any, out: Tensor) -> None:
         assert isinstance(layer, MultiHeadAttention)
         seen.append(layer.weights(*x, **named))
 
-    hooks = [layer.register_forward_hook(look, with_kwargs=True) for layer in model.layers]
+    hooks = [each.register_forward_hook(look, with_kwargs=True) for each in model.layers]
     model(tokens)
     for hook in hooks:
         hook.remove()
@@ -368,13 +371,13 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## Training
 
-    Every step draws sequences that the model has never seen. At first it learns which
-    symbols are values here, and the loss rests near $\ln N$, the price of a guess among them.
-    Then both layers fall into place together, since neither is of use without the other, and
-    the loss drops within a few dozen steps. With one layer it rests there for good.
+    Every step draws sequences that the model has never seen. One layer learns which symbols
+    are values here, and stays at a loss of $\ln N$, the price of a guess among them. In two
+    layers neither is of use without the other. So little happens at first, and then both fall
+    into place at once: watch the loss drop.
 
     Adam has the paper's $\beta_2 = 0.98$ and $\epsilon = 10^{-9}$ (section 5.3). We leave out
-    the warm-up of its learning rate, which a model of this depth does not need.
+    the warm-up of its learning rate, which a model this small does not need.
 
     The picture shows one sequence: a row for each layer, a column for each head, queries
     downwards, keys to the right. Look for the line beside the diagonal in the first row,
@@ -384,10 +387,10 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     run = Run(config, options)
     recaller = Recall(config)
     model = run.prepare(recaller)
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, betas=(0.9, 0.98), eps=1e-9)
+    optimizer = torch.optim.Adam(model.parameters(), config.lr, (0.9, 0.98), eps=1e-9)
     for _ in run.steps(config.steps, model=model, optimizer=optimizer):
         drawn = draw(config, config.batch)
-        tokens, places = (run.share(part).to(run.device) for part in drawn)  # (B, T), (B, N)
+        tokens, places = (run.share(t).to(run.device) for t in drawn)  # (B, T), (B, N)
         with run.autocast():
             logits = model(tokens)[:, -config.pairs :]  # (B, N, V)
             loss = F.cross_entropy(logits.transpose(1, 2), tokens.gather(1, places))
@@ -396,7 +399,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
         run.update(optimizer, clip=1.0)
         run.log(loss=loss)
 
-    tokens, places = (part.to(run.device) for part in draw(config, 1000))
+    tokens, places = (t.to(run.device) for t in draw(config, 1000))
     maps = torch.cat([weights[0] for weights in patterns(recaller, tokens[:1])])
     maps = maps.repeat_interleave(8, dim=1).repeat_interleave(8, dim=2)
     run.image("heads", grid(maps, columns=config.heads))
@@ -405,7 +408,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
-# Equation 1 has outlived most of what surrounded it. What changed is around it:
+# Equation 1 has outlived most of what stood around it in 2017. What changed is around it:
 #
 # - **Where positions enter.** Rotary embedding turns queries and keys by their positions, so
 #   that scores see distances (Su 2021, [arXiv](https://arxiv.org/abs/2104.09864)). ALiBi

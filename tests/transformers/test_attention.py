@@ -150,6 +150,13 @@ def test_without_the_scale_no_gradient_is_left() -> None:
     assert rest < 0.01
 
 
+def test_a_query_that_may_attend_nowhere_gets_nan_and_no_other_does() -> None:
+    mask = torch.ones(T, T, dtype=torch.bool)
+    mask[2] = False
+    out = attention(randn(T, D), randn(T, D), randn(T, D), mask)
+    assert out.isnan().all(-1).tolist() == [t == 2 for t in range(T)]
+
+
 def test_the_derivative_of_the_softmax() -> None:
     scores = torch.randn(6, dtype=torch.float64)
     p = scores.softmax(-1)
@@ -217,7 +224,7 @@ def test_size_of_the_papers_layer(heads: int) -> None:
 
 
 def test_a_width_that_does_not_divide_is_one_line() -> None:
-    with pytest.raises(UserError, match="width 64 does not divide into 5 heads"):
+    with pytest.raises(UserError, match="width 64 does not divide into 5 equal heads"):
         MultiHeadAttention(64, 5)
 
 
@@ -272,6 +279,33 @@ def test_the_model_is_causal_and_its_patterns_are_what_it_used() -> None:
     assert isinstance(layer, MultiHeadAttention)
     torch.testing.assert_close(seen[0], layer.weights(first, mask=causal_mask(18)))
     assert not layer._forward_hooks
+
+
+def test_a_layer_that_finds_nothing_leaves_what_was_there() -> None:
+    model = Recall(TINY)
+    for name, weight in model.named_parameters():
+        if name.endswith("out.weight"):
+            nn.init.zeros_(weight)
+    tokens, _ = draw(TINY, 3)
+    x = model.symbols(tokens) + model.positions.weight
+    for _ in range(TINY.layers):
+        x = F.layer_norm(x, (TINY.width,))
+    torch.testing.assert_close(model(tokens), model.answer(x))
+
+
+def test_what_we_measure_is_what_it_says() -> None:
+    model = Recall(TINY)
+    tokens, places = draw(TINY, 7)
+    numbers = evaluate(model, tokens, places)
+    logits, last = model(tokens), patterns(model, tokens)[-1]
+    right, found = [], torch.zeros(TINY.heads)
+    for b in range(7):
+        for n, place in enumerate(places[b].tolist()):
+            at = 2 * TINY.pairs + n
+            right.append(float(logits[b, at].argmax() == tokens[b, place]))
+            found += last[b, :, at, place]
+    assert numbers["accuracy"] == pytest.approx(sum(right) / len(right))
+    assert numbers["weight_on_answer"] == pytest.approx(found.max().item() / len(right))
 
 
 # Training
