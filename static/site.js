@@ -7,7 +7,7 @@
     get: (key) => { try { return localStorage.getItem(key); } catch { return null; } },
     set: (key, value) => { try { value ? localStorage.setItem(key, value) : localStorage.removeItem(key); } catch {} },
   };
-  const say = (text) => { one("#status").textContent = text; };
+  const say = (text) => { one("#-status").textContent = text; };
 
   // Theme: system, light, dark.
   const themes = ["", "light", "dark"];
@@ -24,7 +24,7 @@
   label();
 
   // The current place: the section whose rows cross a line in the upper third of the window.
-  const contents = one("#contents");
+  const contents = one("#-contents");
   const links = contents ? all("a", contents) : [];
   const places = links.map((link) => document.getElementById(decodeURIComponent(link.hash.slice(1))));
   let current = -1;
@@ -39,7 +39,7 @@
   if (contents) {
     const owner = new Map([[one(".head"), 0]]);
     let last = 0;
-    for (const row of all(".rows > .row")) {
+    for (const row of all(".rows > .row, .record")) {
       const index = places.indexOf(row);
       if (index > 0) last = index;
       else all("[id]", row).forEach((heading) => { last = Math.max(last, places.indexOf(heading)); });
@@ -70,9 +70,9 @@
     n: () => page("next"), p: () => page("prev"),
     t: turn,
     c: () => one("button.contents")?.offsetParent && contents.togglePopover(),
-    "?": () => one("#keys").togglePopover(),
+    "?": () => one("#-keys").togglePopover(),
   };
-  const shortcuts = one("#shortcuts");
+  const shortcuts = one("#-shortcuts");
   shortcuts.checked = store.get("keys") !== "off";
   shortcuts.addEventListener("change", () => store.set("keys", shortcuts.checked ? "" : "off"));
   addEventListener("keydown", (event) => {
@@ -129,8 +129,13 @@
 
   // What scrolls sideways can be reached with the keyboard; what doesn't is no stop.
   const names = { table: "Table", math: "Formula", fence: "Code" };
-  const scrollers = all(".code pre, .prose .table, .prose .math, .prose pre");
+  const scrollers = all(".code pre, .table, .math, .prose pre");
   const reach = () => {
+    // A formula a little too wide for its column gets a little smaller.
+    const formulas = scrollers.filter((box) => box.className === "math");
+    formulas.forEach((box) => { box.style.fontSize = ""; });
+    const fits = formulas.map((box) => Math.max(box.clientWidth / box.scrollWidth, .78));
+    formulas.forEach((box, index) => { if (fits[index] < 1) box.style.fontSize = `${fits[index] - .005}em`; });
     const wide = scrollers.map((box) => box.scrollWidth > box.clientWidth);
     scrollers.forEach((box, index) => {
       if (!wide[index]) return ["tabindex", "role", "aria-label"].forEach((name) => box.removeAttribute(name));
@@ -139,7 +144,9 @@
       box.setAttribute("aria-label", names[box.className] || `Code, ${box.parentElement.dataset.label || "example"}`);
     });
   };
-  new ResizeObserver(reach).observe(document.body);
+  let width = 0;
+  new ResizeObserver(() => { if (width !== (width = innerWidth)) reach(); }).observe(document.body);
+  document.fonts.addEventListener("loadingdone", reach);
 
   // Notation: a symbol lights up its name in the code, a name shows its symbol.
   const entries = new Map(all(".notation .pair").map((entry) => [entry.dataset.name, entry]));
@@ -163,7 +170,7 @@
       if (!node.dataset.symbol) return;
       const box = node.getBoundingClientRect();
       tip?.remove();
-      tip = Object.assign(document.createElement("div"), { id: "tip" });
+      tip = Object.assign(document.createElement("div"), { id: "-tip" });
       tip.append(entries.get(node.dataset.symbol).firstElementChild.cloneNode(true));
       tip.setAttribute("aria-hidden", "true");
       tip.style.left = `${box.left + box.width / 2 + scrollX}px`;
