@@ -13,15 +13,19 @@ table.
 | [front_matter](front_matter.py) | docstring → typed metadata |
 | [blocks](blocks.py) | text → code, comments and docstrings, lossless |
 | [sections](sections.py) | blocks → prose and the lines it stands beside |
-| [math](math.py), [code](code.py), [prose](prose.py) | formulas, code and Markdown → HTML |
+| [math](math.py), [prose](prose.py) | formulas and Markdown → HTML |
+| [lexer](lexer.py), [code](code.py) | code → HTML, line by line |
 | [links](links.py) | names and addresses → where they lead |
-| [draft](draft.py) | source → all that can be said of its page alone |
-| [records](records.py), [curves](curves.py), [results](results.py) | recorded runs → figures and tables |
-| [page](page.py), [site](site.py) | drafts → pages that know each other |
-| [render](render.py) | pages and templates → bytes |
-| [write](write.py) | bytes → disk |
+| [rows](rows.py), [draft](draft.py) | source → all that can be said of its page alone |
+| [parallel](parallel.py) | drafts, side by side |
+| [records](records.py), [curves](curves.py), [results](results.py) | runs → figures and tables |
+| [citation](citation.py), [dates](dates.py) | how a paper is cited, when a file changed |
+| [page](page.py), [order](order.py), [site](site.py) | drafts → pages that know each other |
+| [assets](assets.py), [render](render.py) | pages and templates → bytes |
+| [inputs](inputs.py), [write](write.py) | bytes → disk, where anything changed |
 | [check](check.py) | the whole site → what is wrong with it |
-| [build](build.py), [serve](serve.py), [the command](__main__.py) | the stages in a row; again at each change; by hand |
+| [build](build.py), [serve](serve.py) | the stages in a row; again at each change |
+| [the command](__main__.py) | the same by hand |
 
 Two invariants carry most of its tests, on any Python file in the world. *Lossless*: the blocks of
 a file, joined, are the file. *Once*: each line of a file is shown exactly once, as prose or as

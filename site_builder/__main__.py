@@ -40,7 +40,7 @@ def main(given: list[str] | None = None) -> int:
     out: Path = args.out or source / "site"
     # Imported here, so that a wrong argument is answered at once.
     from site_builder.build import Builder
-    from site_builder.write import OutputError
+    from site_builder.problem import BuildError
 
     try:
         if args.command == "serve":
@@ -48,7 +48,7 @@ def main(given: list[str] | None = None) -> int:
 
             return serve(source, out, args.port)
         report = Builder(source, out if args.command == "build" else None).build()
-    except OutputError as error:
+    except BuildError as error:
         print(f"site-builder: {error}", file=sys.stderr)
         return 1
     except OSError as error:

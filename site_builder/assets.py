@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from site_builder.problem import BuildError
+
 HERE = Path(__file__).parent
 ROOT = HERE if (HERE / "templates").is_dir() else HERE.parent
 TEMPLATES = ROOT / "templates"
@@ -21,8 +23,14 @@ def static_files() -> dict[str, Path]:
     ## What is copied to the site
 
     Address on the site to file on the disk. Of KaTeX, which has run when a page reaches its
-    reader, only the style sheet and the fonts that every browser of today reads.
+    reader, only the style sheet and the fonts that every browser of today reads. Raises
+    `BuildError` where it has not been fetched.
     """
+    if not (KATEX / "package.json").is_file():
+        raise BuildError(
+            f"KaTeX, which typesets formulas, is not in {KATEX.parent}; run `make site`, "
+            f"or `npm ci --prefix {STATIC}`"
+        )
     ours = (p for p in STATIC.iterdir() if p.suffix in {".css", ".js", ".svg", ".png", ".ico"})
     files = {f"static/{path.name}": path for path in sorted(ours)}
     files["static/katex/katex.min.css"] = KATEX / "dist" / "katex.min.css"

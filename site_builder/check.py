@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
@@ -56,13 +56,13 @@ def check_records(pages: Iterable[Page]) -> list[Problem]:
     ]
 
 
-def check_files(files: Mapping[str, bytes], base_path: str = "/") -> list[Problem]:
+def check_files(files: Mapping[str, Callable[[], bytes]], base_path: str = "/") -> list[Problem]:
     r"""
     ## Check a site
 
     `files` is the whole site by address; `base_path` is where it will stand on its host.
     """
-    pages = {name: _Page(data.decode()) for name, data in files.items() if name.endswith(".html")}
+    pages = {name: _Page(make().decode()) for name, make in files.items() if name.endswith(".html")}
     problems = []
     for name, page in pages.items():
         problems += [

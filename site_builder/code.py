@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
 from html import escape
 
-from pygments.lexer import Lexer
-from pygments.lexers import get_lexer_by_name
-from pygments.lexers.python import PythonLexer
-from pygments.token import STANDARD_TYPES, Comment, Name, Token, _TokenType
-from pygments.util import ClassNotFound
+from pygments.token import STANDARD_TYPES, Comment, Name, _TokenType
+
+from site_builder.lexer import PythonLexer
 
 # What a trailing comment says when it states shapes: `# (B, T, D/2)` or `# (B, T), (B,)`.
 CHIP = re.compile(r"#\s*(\([^()]*\)(?:,? *(?:->)? *\([^()]*\))*)\s*$")
@@ -26,49 +23,55 @@ References = dict[tuple[int, int], str]
 
 
 @functools.cache
-def _css_class(kind: _TokenType) -> str:
-    return next(STANDARD_TYPES[k] for k in reversed(kind.split()) if k in STANDARD_TYPES)
+def _opening(kind: _TokenType) -> str:
+    style = next(STANDARD_TYPES[k] for k in reversed(kind.split()) if k in STANDARD_TYPES)
+    # Plain names and white space have no colour of their own, and are half of all tokens.
+    return f'<span class="{style}">' if style not in {"", "n", "w"} else ""
 
 
-def _pieces(lexer: Lexer, text: str) -> Iterator[tuple[_TokenType, str]]:
-    """The lexer's tokens without its habit of editing the text first."""
-    for _, kind, value in lexer.get_tokens_unprocessed(text):
-        yield kind, value
-
-
-def highlight(text: str, references: References) -> list[str]:
+def highlight(
+    text: str, references: References, symbols: frozenset[str] = frozenset()
+) -> list[str]:
     r"""
     ## Highlight
 
     One piece of HTML for each line of `text`, whose lines end in `\n`. A name in `references`
     becomes a link to `ref:dotted.name`, which [links](links.py) will turn into an address or take
-    out again.
+    out again. Those in `symbols` are marked for the page's notation.
     """
-    lines: list[list[str]] = [[]]
-    column = 0
-    blank = True
-    for kind, value in _pieces(PythonLexer(), text):
-        style = _css_class(kind)
-        parts = value.split("\n")
-        for index, part in enumerate(parts):
-            if index:
-                lines.append([])
-                column, blank = 0, True
-            if not part:
-                continue
-            html = escape(part, quote=False)
-            if Comment in kind.split() and not blank and (chip := CHIP.match(part)):
+    lines: list[str] = []
+    line: list[str] = []
+    begin = 0
+    for at, kind, value in PythonLexer().get_tokens_unprocessed(text):
+        opening = _opening(kind)
+        if "\n" in value:
+            *whole, value = value.split("\n")
+            for part in whole:
+                line.append(_span(opening, part))
+                lines.append("".join(line))
+                line.clear()
+                begin = at = at + len(part) + 1
+        if not value:
+            continue
+        html = _span('<span class="n">' if value in symbols else opening, value)
+        if kind is Comment.Single and any(not piece.isspace() for piece in line):
+            if chip := CHIP.match(value):
                 shape = escape(chip[1], quote=False)
                 # The hash is there for whoever copies the line, and hidden from whoever reads it.
                 html = f'<span class="chip"><span class="hash"># </span>{shape}</span>'
-            elif style:
-                html = f'<span class="{style}">{html}</span>'
-            if Name in kind.split() and (target := references.get((len(lines), column))):
-                html = f'<a class="ref" href="ref:{target}">{html}</a>'
-            lines[-1].append(html)
-            column += len(part)
-            blank = blank and part.isspace()
-    return ["".join(line) for line in lines[:-1]]
+        elif (
+            references
+            and Name in kind.split()
+            and (key := (len(lines) + 1, at - begin)) in references
+        ):
+            html = f'<a class="ref" href="ref:{references[key]}">{html}</a>'
+        line.append(html)
+    return lines
+
+
+def _span(opening: str, text: str) -> str:
+    html = escape(text, quote=False)
+    return f"{opening}{html}</span>" if opening and text else html
 
 
 def highlight_fence(body: str, language: str) -> str:
@@ -77,13 +80,13 @@ def highlight_fence(body: str, language: str) -> str:
 
     A block of code inside prose. A language that Pygments does not know is shown as plain text.
     """
+    # Pages without a fence do not pay for the table of all languages.
+    from pygments.lexers import get_lexer_by_name
+    from pygments.util import ClassNotFound
+
     try:
         lexer = get_lexer_by_name(language or "text", stripnl=False)
     except ClassNotFound:
         lexer = get_lexer_by_name("text", stripnl=False)
-    parts = []
-    for kind, value in lexer.get_tokens(body):
-        style = _css_class(kind) if kind not in (Token.Text, Token) else ""
-        html = escape(value, quote=False)
-        parts.append(f'<span class="{style}">{html}</span>' if style else html)
+    parts = [_span(_opening(kind), value) for kind, value in lexer.get_tokens(body)]
     return f'<pre class="fence"><code>{"".join(parts)}</code></pre>'

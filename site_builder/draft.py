@@ -14,12 +14,10 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from site_builder.blocks import Parsed, parse
-from site_builder.code import highlight
 from site_builder.front_matter import FrontMatter, read_front_matter
-from site_builder.links import imported_names, references
-from site_builder.math import Cache
+from site_builder.links import imported_names
 from site_builder.problem import Problem
-from site_builder.prose import render
+from site_builder.rows import MarkedRow, render_rows
 from site_builder.sections import (
     HEADING,
     Prose,
@@ -28,34 +26,12 @@ from site_builder.sections import (
     duplicate_anchors,
     split_sections,
 )
-from site_builder.source import Source, split_lines
+from site_builder.source import Source
 
-TAG = re.compile(r"<[^>]+>")
-HEADINGS = re.compile(r"<h([1-6])([ >].*?)</h\1>", re.DOTALL)
 IDS = re.compile(r'\bid="([^"]+)"')
 # What a reader takes in per minute, by rule of thumb; code is read at a third of the speed of
 # prose.
 WORDS, LINES = 220, 30
-
-
-@dataclass(frozen=True, slots=True)
-class CodeLine:
-    """A line of the file, highlighted, with its number."""
-
-    number: int
-    html: Markup
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A section, rendered: what stands on the left and what stands on the right."""
-
-    anchor: str
-    level: int
-    prose: Markup
-    lines: tuple[CodeLine, ...]
-    start: int
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +56,7 @@ class Draft:
     meta: FrontMatter
     title: str
     summary: str
-    rows: tuple[Row, ...]
+    rows: tuple[MarkedRow, ...]
     contents: tuple[Heading, ...]
     names: dict[str, str]
     definitions: dict[str, str]
@@ -128,7 +104,8 @@ def draft(source: Source, roots: frozenset[str], required: bool) -> Draft:
     package = source.path.endswith("__init__.py")
     if parsed.tree:
         names |= imported_names(parsed.tree, source.module, package)
-    rows, found = _rows(source, sections, parsed, names, roots)
+    symbols = frozenset(meta.notation.values())
+    rows, found = render_rows(source, sections, parsed, names, roots, symbols)
     problems += found
     return Draft(
         source=source,
@@ -141,7 +118,7 @@ def draft(source: Source, roots: frozenset[str], required: bool) -> Draft:
         definitions=definitions,
         anchors=frozenset(a for row in rows for a in (row.anchor, *IDS.findall(row.prose)) if a),
         sources=tuple(prose for section in sections for prose in section.prose),
-        minutes=_minutes(rows),
+        minutes=_minutes(sections, rows),
         runs="__main__" in source.text
         and re.search(r"^if __name__ ==", source.text, re.M) is not None,
         problems=tuple(problems),
@@ -158,70 +135,16 @@ def _module_docstring(parsed: Parsed) -> Prose | None:
     return None
 
 
-def _rows(
-    source: Source,
-    sections: list[Section],
-    parsed: Parsed,
-    names: dict[str, str],
-    roots: frozenset[str],
-) -> tuple[tuple[Row, ...], list[Problem]]:
-    lines = [line.rstrip("\r\n") for line in split_lines(source.text)]
-    marks = references(parsed.tree, names, lines, roots) if parsed.tree else {}
-    html = highlight("".join(line + "\n" for line in lines), marks)
-    cache = Cache()
-    rows, problems = [], []
-    above = 1
-    for number, section in enumerate(sections):
-        pieces = []
-        for part in section.prose:
-            # The section carries the anchor, so the heading's own mark goes.
-            text = HEADING.sub(r"\1 \2\n\n", part.text, count=1) if section.title else part.text
-            done = render(text, part.line, section.anchor or f"s{number}", cache)
-            problems += [Problem(source.path, line, message) for line, message in done.mistakes]
-            pieces.append(done.html)
-        prose, above = _nest("\n".join(pieces), section.level, above)
-        numbers = [n for start, end in section.code for n in range(start, end + 1)]
-        while numbers and not lines[numbers[-1] - 1].strip():
-            numbers.pop()
-        while numbers and not lines[numbers[0] - 1].strip():
-            numbers.pop(0)
-        shown = tuple(CodeLine(n, Markup(html[n - 1])) for n in numbers)
-        level = min(section.level, 6)
-        rows.append(Row(section.anchor, level, Markup(prose), shown, section.start, section.end))
-    cache.save()
-    return tuple(rows), problems
-
-
-def _nest(html: str, level: int, above: int) -> tuple[str, int]:
-    r"""
-    ## Nest headings
-
-    The page's title is its only first level, and no level is skipped on the way down: screen
-    readers navigate by them. Headings inside a docstring (`Parameters`, say) stand below the
-    section's own.
-    """
-    own = level
-
-    def nest(match: re.Match[str]) -> str:
-        nonlocal above, own
-        lowest = 2 if own else (level or 2) + 1
-        own = 0
-        above = min(max(int(match[1]), lowest), above + 1, 6)
-        return f"<h{above}{match[2]}</h{above}>"
-
-    return HEADINGS.sub(nest, html), above
-
-
-def _contents(rows: tuple[Row, ...], sections: list[Section]) -> tuple[Heading, ...]:
+def _contents(rows: tuple[MarkedRow, ...], sections: list[Section]) -> tuple[Heading, ...]:
     """The headings; in a file without any, its classes and functions."""
-    headed = [row for row, section in zip(rows, sections, strict=True) if section.title]
+    headed = [row for row in rows if row.title and row.anchor]
     if headed:
-        found = []
-        for row in headed:
-            match = HEADINGS.search(row.prose)
-            title = re.sub(r"</?a\b[^>]*>", "", match[2].partition(">")[2]) if match else ""
-            found.append(Heading(int(match[1]) if match else 2, Markup(title), row.anchor))
-        return tuple(h for h in found if h.anchor)
+        levels = [re.search(r"<h([1-6])", row.prose) for row in headed]
+        return tuple(
+            Heading(int(level[1]), Markup(row.title), row.anchor)
+            for row, level in zip(headed, levels, strict=True)
+            if level
+        )
     return tuple(
         Heading(
             2 + min(section.names[0].count("."), 1), Markup.escape(section.names[0]), row.anchor
@@ -237,9 +160,7 @@ def _first_sentence(markdown: str) -> str:
     return re.sub(r"[`*$]|^#+ ", "", sentence[0] if sentence else paragraph)[:300]
 
 
-def _minutes(rows: tuple[Row, ...]) -> int:
-    words = sum(
-        len(TAG.sub(" ", re.sub(r"<math.*?</math>", "", row.prose)).split()) for row in rows
-    )
-    lines = sum(len(row.lines) for row in rows)
+def _minutes(sections: list[Section], rows: tuple[MarkedRow, ...]) -> int:
+    words = sum(len(prose.text.split()) for section in sections for prose in section.prose)
+    lines = sum(len(row.code) for row in rows)
     return max(1, round(words / WORDS + lines / LINES))

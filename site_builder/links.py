@@ -11,10 +11,11 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from site_builder.blocks import statements
 from site_builder.code import References
 
 REF = re.compile(r'<a class="ref" href="ref:([^"]+)">(.*?)</a>', re.DOTALL)
@@ -27,7 +28,9 @@ def imported_names(tree: ast.Module, module: str, package: bool) -> dict[str, st
     """What imported names stand for: `from papers.a.b import C as D` gives `D: papers.a.b.C`."""
     names: dict[str, str] = {}
     parts = module.split(".") if package else module.split(".")[:-1]
-    for node in ast.walk(tree):
+    inside: list[ast.AST] = [tree]
+    while inside:
+        node = inside.pop()
         if isinstance(node, ast.Import):
             for alias in node.names:
                 names[alias.asname or alias.name.split(".")[0]] = (
@@ -37,14 +40,31 @@ def imported_names(tree: ast.Module, module: str, package: bool) -> dict[str, st
             above = parts[: len(parts) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             names |= {alias.asname or alias.name: f"{base}.{alias.name}" for alias in node.names}
+        else:
+            inside += statements(node)
     return names
 
 
-def _local_names(function: ast.AST) -> set[str]:
-    """Names that a function binds itself, which therefore do not stand for the module's."""
-    return {n.arg for n in ast.walk(function) if isinstance(n, ast.arg)} | {
-        n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    }
+class _Scope:
+    """A function and the names that it binds itself, which do not stand for the module's."""
+
+    __slots__ = ("above", "names")
+
+    def __init__(self, above: _Scope | None) -> None:
+        self.above = above
+        self.names: set[str] = set()
+
+    def hides(self, name: str) -> bool:
+        scope: _Scope | None = self
+        while scope and name not in scope.names:
+            scope = scope.above
+        return scope is not None
+
+
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+# Nodes in which no name stands that could lead anywhere. Where the parts of an f-string are,
+# Python says only since 3.12.
+BARREN = (ast.Constant, ast.JoinedStr, ast.expr_context, ast.operator, ast.boolop, ast.cmpop)
 
 
 def references(
@@ -54,43 +74,61 @@ def references(
     ## Mark the names
 
     `names` says what the module's names stand for. Only what begins with one of `roots`, the
-    tree's own packages, can have a page.
+    tree's own packages, can have a page. A function's own names are all known only at its end, so
+    the places are gathered first, each with its scope.
     """
     known = {k: v for k, v in names.items() if v.split(".")[0] in roots}
+    uses: list[tuple[_Scope, str, str, ast.expr | ast.alias]] = []
+    stack: list[tuple[ast.AST, _Scope]] = [(tree, _Scope(None))] if known else []
+    while stack:
+        node, scope = stack.pop()
+        if isinstance(node, ast.Name):
+            if node.id in known:
+                if isinstance(node.ctx, ast.Load):
+                    uses.append((scope, node.id, known[node.id], node))
+                elif scope.above:
+                    scope.names.add(node.id)
+            continue
+        if isinstance(node, ast.Attribute):
+            head, _, rest = _dotted(node).partition(".")
+            if head in known:
+                uses.append((scope, head, f"{known[head]}.{rest}", node))
+        elif isinstance(node, ast.ImportFrom):
+            names_here = ((alias.asname or alias.name, alias) for alias in node.names)
+            uses += [(scope, "", known[name], alias) for name, alias in names_here if name in known]
+            continue
+        elif isinstance(node, FUNCTION):
+            scope = _Scope(scope)
+            given = node.args
+            some = (given.vararg, given.kwarg)
+            every = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, some)]
+            scope.names |= {argument.arg for argument in every}
+        for field in node._fields:
+            value = getattr(node, field, None)
+            children = value if isinstance(value, list) else (value,)
+            stack += [
+                (child, scope)
+                for child in children
+                if isinstance(child, ast.AST) and not isinstance(child, BARREN)
+            ]
     found: References = {}
-
-    def put(node: ast.AST, line: int, column: int, target: str) -> None:
-        # The syntax tree counts bytes, the page counts characters.
-        text = lines[line - 1]
-        if not text.isascii():
-            column = len(text.encode()[:column].decode(errors="ignore"))
-        found[line, column] = target
-
-    def visit(node: ast.AST, hidden: frozenset[str]) -> None:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            hidden = hidden | _local_names(node)
-        if isinstance(node, ast.ImportFrom | ast.Import):
-            for alias in node.names:
-                name = alias.asname or alias.name
-                if isinstance(node, ast.ImportFrom) and name in known:
-                    put(alias, alias.lineno, alias.col_offset, known[name])
-        elif isinstance(node, ast.Name) and node.id in known and node.id not in hidden:
-            put(node, node.lineno, node.col_offset, known[node.id])
-        elif isinstance(node, ast.Attribute) and (dotted := _dotted(node)):
-            head, _, rest = dotted.partition(".")
-            # The end of `a.b.c` is where its last name ends.
-            if head in known and head not in hidden and node.end_col_offset and node.end_lineno:
-                start = node.end_col_offset - len(node.attr.encode())
-                put(node, node.end_lineno, start, f"{known[head]}.{rest}")
-        for child in ast.iter_child_nodes(node):
-            visit(child, hidden)
-
-    try:
-        visit(tree, frozenset())
-    except RecursionError:
-        # A tree too deep to walk has no links; it is shown all the same.
-        return {}
+    for scope, head, target, node in uses:
+        if not scope.hides(head):
+            found[_place(node, lines)] = target
     return found
+
+
+def _place(node: ast.expr | ast.alias, lines: list[str]) -> tuple[int, int]:
+    """Line and column of a name; of `a.b.c`, those of its last part."""
+    line, column = node.lineno, node.col_offset
+    if isinstance(node, ast.Attribute):
+        line = node.end_lineno or line
+        column = (node.end_col_offset or 0) - len(node.attr.encode())
+    # The syntax tree counts bytes, the page counts characters.
+    text = lines[line - 1]
+    if not text.isascii():
+        column = len(text.encode()[:column].decode(errors="ignore"))
+    return line, column
 
 
 def _dotted(node: ast.expr) -> str:
@@ -141,14 +179,14 @@ def relative(url: str, page: str) -> str:
     return posixpath.relpath(path, posixpath.dirname(page) or ".") + mark + anchor
 
 
-def resolve_code(html: str, page: str, targets: Targets) -> str:
-    """Turn the marks in a line of code into links, or take them out."""
+def resolve_code(lines: Iterable[str], page: str, targets: Targets) -> list[str]:
+    """Turn the marks in lines of code into links, or take them out."""
 
     def link(match: re.Match[str]) -> str:
         url = targets.name(match[1])
         return f'<a class="ref" href="{relative(url, page)}">{match[2]}</a>' if url else match[2]
 
-    return REF.sub(link, html) if "ref:" in html else html
+    return [REF.sub(link, line) if 'href="ref:' in line else line for line in lines]
 
 
 def resolve_prose(

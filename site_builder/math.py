@@ -65,12 +65,7 @@ def _engine() -> Any:
     return context.get("render")
 
 
-def typeset(tex: str, display: bool) -> str:
-    r"""
-    ## Typeset one formula
-
-    Raises `MathError` with KaTeX's reason.
-    """
+def _render(tex: str, display: bool) -> str:
     import quickjs
 
     try:
@@ -83,52 +78,52 @@ def typeset(tex: str, display: bool) -> str:
     return result[1:]
 
 
-class Cache:
+@functools.cache
+def _database(folder: Path, _process: int) -> sqlite3.Connection | None:
     r"""
     ## The cache
 
-    One SQLite file, shared by the builder's processes, keyed by everything that decides the
-    result. A cache may fail: when the disk is full or the file is damaged, formulas are typeset
-    again and the build goes on.
+    One SQLite file, shared by the builder's processes. A cache may fail: where the disk is full or
+    the folder is not ours, formulas are typeset again and the build goes on. A file that is no
+    database any more is thrown away.
     """
+    file = folder / f"katex-{version()}.sqlite"
+    for attempt in (1, 2):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            database = sqlite3.connect(file, timeout=10, isolation_level=None)
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=NORMAL")
+            database.execute("CREATE TABLE IF NOT EXISTS math (key TEXT PRIMARY KEY, html TEXT)")
+            return database
+        except sqlite3.OperationalError:
+            return None
+        except sqlite3.DatabaseError:
+            if attempt == 1:
+                with contextlib.suppress(OSError):
+                    file.unlink()
+        except OSError:
+            return None
+    return None
 
-    def __init__(self) -> None:
-        self._fresh: dict[str, str] = {}
-        self._known: dict[str, str] = {}
-        self._database: sqlite3.Connection | None = None
-        with contextlib.suppress(OSError, sqlite3.Error):
-            cache_folder().mkdir(parents=True, exist_ok=True)
-            file = cache_folder() / f"katex-{version()}.sqlite"
-            self._database = sqlite3.connect(file, timeout=10, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS math (key TEXT PRIMARY KEY, html TEXT)"
-            )
 
-    def render(self, tex: str, display: bool) -> str:
-        key = hashlib.sha256(f"{display}\n{tex}".encode(errors="surrogatepass")).hexdigest()
-        if key not in self._known:
-            html = self._look_up(key)
-            if html is None:
-                html = self._fresh[key] = typeset(tex, display)
-            self._known[key] = html
-        return self._known[key]
+@functools.lru_cache(maxsize=4096)
+def typeset(tex: str, display: bool) -> str:
+    r"""
+    ## Typeset
 
-    def _look_up(self, key: str) -> str | None:
-        if self._database is not None:
-            with contextlib.suppress(sqlite3.Error):
-                row = self._database.execute(
-                    "SELECT html FROM math WHERE key = ?", [key]
-                ).fetchone()
-                return str(row[0]) if row else None
-        return None
-
-    def save(self) -> None:
-        if self._database is not None and self._fresh:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.execute("BEGIN IMMEDIATE")
-                rows = self._fresh.items()
-                self._database.executemany("INSERT OR IGNORE INTO math VALUES (?, ?)", rows)
-                self._database.execute("COMMIT")
-        self._fresh.clear()
+    A formula's HTML and MathML. Raises `MathError` with KaTeX's reason.
+    """
+    # A connection must not be carried into a copied process.
+    database = _database(cache_folder(), os.getpid())
+    key = hashlib.sha256(f"{display}\n{tex}".encode(errors="surrogatepass")).hexdigest()
+    if database is not None:
+        with contextlib.suppress(sqlite3.Error):
+            row = database.execute("SELECT html FROM math WHERE key = ?", [key]).fetchone()
+            if row:
+                return str(row[0])
+    html = _render(tex, display)
+    if database is not None:
+        with contextlib.suppress(sqlite3.Error):
+            database.execute("INSERT OR IGNORE INTO math VALUES (?, ?)", [key, html])
+    return html

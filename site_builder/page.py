@@ -7,15 +7,17 @@ template of an annotated file gets.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+import shlex
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import quote
 
 from markupsafe import Markup
 
-from site_builder.draft import Draft, Heading, Row
-from site_builder.front_matter import FrontMatter
+from site_builder.citation import bibtex
+from site_builder.draft import Draft, Heading
 from site_builder.links import Targets, resolve_code, resolve_prose
-from site_builder.math import Cache, MathError
+from site_builder.math import MathError, typeset
 from site_builder.problem import Problem
 from site_builder.results import Results
 from site_builder.settings import Settings
@@ -47,6 +49,25 @@ class Card:
     updated: str
 
 
+class CodeLine(NamedTuple):
+    """A line of the file, highlighted, with its number."""
+
+    number: int
+    html: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A section as the template shows it: what stands on the left, and what on the right."""
+
+    anchor: str
+    level: int
+    prose: Markup
+    lines: tuple[CodeLine, ...]
+    start: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
     """A draft's rows with links resolved, the files that they show, the links that lead nowhere."""
@@ -64,6 +85,22 @@ class Neighbours:
     previous: Link | None = None
     next: Link | None = None
     children: tuple[Card, ...] = ()
+
+
+def card(draft: Draft, topic: str, dates: dict[str, str]) -> Card:
+    names = [name.split()[-1] for name in draft.meta.authors]
+    authors = " and ".join(names) if len(names) < 3 else f"{names[0]} et al."
+    return Card(
+        title=draft.title,
+        url=draft.source.url,
+        summary=draft.summary,
+        year=draft.meta.year,
+        authors=authors,
+        minutes=draft.minutes,
+        path=draft.source.path,
+        topic=topic,
+        updated=dates.get(draft.source.path, "2000-01-01T00:00:00Z"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +153,9 @@ def resolve(draft: Draft, targets: Targets) -> Body:
         prose, files, dead = resolve_prose(row.prose, path, url, draft.names, targets)
         shown += files
         problems += [_dead_link(draft, address, message) for address, message in dead]
-        lines = tuple(
-            replace(line, html=Markup(resolve_code(line.html, url, targets)))
-            if "ref:" in line.html
-            else line
-            for line in row.lines
-        )
-        rows.append(replace(row, prose=Markup(prose), lines=lines))
+        code = resolve_code(row.code, url, targets)
+        lines = tuple(map(CodeLine, row.numbers, map(Markup, code)))
+        rows.append(Row(row.anchor, row.level, Markup(prose), lines, row.start, row.end))
     return Body(tuple(rows), tuple(shown), tuple(problems))
 
 
@@ -166,10 +199,10 @@ def compose(
         link=Link(label, address) if address else None,
         topic=meta.topic,
         minutes=draft.minutes,
-        run=f"python {path}" if draft.runs else "",
-        source=f"{repository}/blob/{settings.branch}/{path}" if repository else "",
-        raw=f"{repository}/raw/{settings.branch}/{path}" if repository else "",
-        download=path.split("/")[-1],
+        run=f"python {shlex.quote(path)}" if draft.runs else "",
+        source=f"{repository}/blob/{quote(settings.branch)}/{quote(path)}" if repository else "",
+        raw=f"{repository}/raw/{quote(settings.branch)}/{quote(path)}" if repository else "",
+        download=quote(path.split("/")[-1]),
         bibtex=bibtex(meta),
         notation=notation,
         rows=body.rows,
@@ -191,35 +224,9 @@ def _notation(draft: Draft) -> tuple[tuple[tuple[Markup, str], ...], list[Proble
     problems: list[Problem] = []
     if not draft.meta.notation:
         return (), problems
-    cache = Cache()
     for symbol, name in draft.meta.notation.items():
         try:
-            symbols.append((Markup(cache.render(symbol, False)), name))
+            symbols.append((Markup(typeset(symbol, False)), name))
         except MathError as error:
             problems.append(Problem(draft.source.path, 1, f"notation: {symbol}: {error}"))
-    cache.save()
     return tuple(symbols), problems
-
-
-def bibtex(meta: FrontMatter) -> str:
-    r"""
-    ## BibTeX
-
-    The entry by which the paper is cited, keyed as most bibliographies do: first author, year,
-    first word of the title.
-    """
-    if not meta.paper or not meta.authors:
-        return ""
-    words = [w for w in re.findall(r"\w+", meta.paper.lower()) if w not in {"a", "an", "on", "the"}]
-    surname = re.sub(r"\W", "", meta.authors[0].split()[-1].lower())
-    key = f"{surname}{meta.year}{words[0]}"
-    fields = {
-        "title": "{" + meta.paper + "}",
-        "author": " and ".join(meta.authors),
-        "year": str(meta.year),
-    }
-    if meta.arxiv:
-        fields |= {"eprint": meta.arxiv, "archivePrefix": "arXiv"}
-    fields |= {"doi": meta.doi} if meta.doi else {}
-    fields |= {"url": meta.link[1]}
-    return f"@misc{{{key},\n" + "".join(f"  {k} = {{{v}}},\n" for k, v in fields.items()) + "}"

@@ -25,4 +25,9 @@ class Problem:
 
     def __str__(self) -> str:
         # KaTeX and YAML explain themselves over several lines; a problem is one.
-        return f"{self.path}:{self.line}: {' '.join(self.message.split())}"
+        path = self.path if self.path.isprintable() else ascii(self.path)[1:-1]
+        return f"{path}:{self.line}: {' '.join(self.message.split())}"
+
+
+class BuildError(Exception):
+    """Nothing can be built; the message says why and what to do."""

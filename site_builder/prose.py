@@ -20,7 +20,7 @@ import markdown
 import nh3
 
 from site_builder.code import highlight_fence
-from site_builder.math import Cache, MathError
+from site_builder.math import MathError, typeset
 
 # In the order in which they win: what begins first, and at one place what stands first here.
 OPAQUE = re.compile(
@@ -72,12 +72,14 @@ class Rendered:
 @functools.cache
 def _markdown() -> markdown.Markdown:
     # One instance for all sections: making one takes longer than rendering a section.
+    # By their modules: by their names, Markdown would look through all packages that are installed.
     names = ["tables", "footnotes", "attr_list", "md_in_html", "sane_lists"]
+    extensions = [f"markdown.extensions.{name}" for name in names]
     ours = ["pymdownx.betterem", "pymdownx.tasklist"]
-    return markdown.Markdown(extensions=names + ours, output_format="html")
+    return markdown.Markdown(extensions=extensions + ours, output_format="html")
 
 
-def render(text: str, line: int, key: str, math: Cache) -> Rendered:
+def render(text: str, line: int, key: str) -> Rendered:
     r"""
     ## Render
 
@@ -90,7 +92,7 @@ def render(text: str, line: int, key: str, math: Cache) -> Rendered:
     def take(match: re.Match[str]) -> str:
         at = line + text.count("\n", 0, match.start())
         try:
-            html, block = _opaque(match, math)
+            html, block = _opaque(match)
         except (MathError, SyntaxError) as error:
             mistakes.append((at, str(error)))
             html, block = f'<code class="error">{escape(match[0])}</code>', False
@@ -119,7 +121,7 @@ def render(text: str, line: int, key: str, math: Cache) -> Rendered:
     return Rendered(MARK.sub(lambda m: taken[int(m[1])], html), tuple(mistakes))
 
 
-def _opaque(match: re.Match[str], math: Cache) -> tuple[str, bool]:
+def _opaque(match: re.Match[str]) -> tuple[str, bool]:
     """The HTML of what was taken out, and whether it is a block."""
     if match["fence"] is not None:
         if not match["close"]:
@@ -134,8 +136,8 @@ def _opaque(match: re.Match[str], math: Cache) -> tuple[str, bool]:
     if match["code"] is not None:
         return f"<code>{escape(match['inside'].strip(), quote=False)}</code>", False
     if match["display"] is not None:
-        return math.render(match["formula"].strip(), True), False
-    return math.render(match["tex"], False), False
+        return typeset(match["formula"].strip(), True), False
+    return typeset(match["tex"], False), False
 
 
 def _unwrap(match: re.Match[str], taken: list[str]) -> str:

@@ -21,9 +21,9 @@ from typing import Any
 
 from site_builder.assets import STATIC, TEMPLATES
 from site_builder.build import Builder, Report
+from site_builder.problem import BuildError
 from site_builder.settings import read_settings
 from site_builder.source import SKIPPED
-from site_builder.write import OutputError
 
 # Never another address: what is served is work in progress.
 HOST = "127.0.0.1"
@@ -196,7 +196,7 @@ def serve(root: Path, out: Path, port: int) -> int:
 def _build(builder: Builder, listeners: Listeners, address: str) -> Report | None:
     try:
         report = builder.build(url=address)
-    except (OutputError, OSError) as error:
+    except (BuildError, OSError) as error:
         print(f"site-builder: {error}", file=sys.stderr)
         return None
     for problem in report.problems:

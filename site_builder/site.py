@@ -7,15 +7,14 @@ indexes that list them.
 
 from __future__ import annotations
 
-import posixpath
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from site_builder.draft import Draft, Row
-from site_builder.links import Targets, relative
-from site_builder.page import Body, Card, Link, Neighbours
+from site_builder.draft import Draft
+from site_builder.links import Targets
+from site_builder.order import folder_of
+from site_builder.page import Body, Card, Row, card
 from site_builder.problem import Problem
 from site_builder.sections import slug
 from site_builder.settings import Settings
@@ -110,56 +109,6 @@ def find_targets(drafts: list[Draft], files: Iterable[str]) -> Targets:
     )
 
 
-def _package(path: str) -> str:
-    return posixpath.dirname(path)
-
-
-def reading_order(drafts: list[Draft], settings: Settings) -> list[Draft]:
-    r"""
-    ## Reading order
-
-    Folders in the order of the settings, those with papers first. Within a folder its own page
-    comes first, then the pages that it links to, in that order, then papers by year, then the rest
-    by name.
-    """
-    papers = {_package(d.source.path) for d in drafts if d.meta.paper}
-    mentioned: dict[str, int] = {}
-    for draft in drafts:
-        if draft.source.path.endswith("__init__.py"):
-            for prose in draft.sources:
-                for name in re.findall(r"\]\(([^()\s#]+\.py)", prose.text):
-                    path = posixpath.normpath(posixpath.join(_package(draft.source.path), name))
-                    mentioned.setdefault(path, len(mentioned))
-
-    def place(draft: Draft) -> tuple[object, ...]:
-        path = draft.source.path
-        folder = _package(path)
-        top = [i for i, s in enumerate(settings.sources) if path == s or path.startswith(s + "/")]
-        own = path.endswith("__init__.py")
-        above = mentioned.get(f"{folder}/__init__.py", len(mentioned))
-        order = mentioned.get(path, len(mentioned))
-        plain = folder not in papers and not (own and any(p.startswith(folder) for p in papers))
-        return (top or [0])[0], plain, above, folder, not own, order, draft.meta.year or 9999, path
-
-    return sorted(drafts, key=place)
-
-
-def card(draft: Draft, topic: str, dates: dict[str, str]) -> Card:
-    names = [name.split()[-1] for name in draft.meta.authors]
-    authors = " and ".join(names) if len(names) < 3 else f"{names[0]} et al."
-    return Card(
-        title=draft.title,
-        url=draft.source.url,
-        summary=draft.summary,
-        year=draft.meta.year,
-        authors=authors,
-        minutes=draft.minutes,
-        path=draft.source.path,
-        topic=topic,
-        updated=dates.get(draft.source.path, "2000-01-01T00:00:00Z"),
-    )
-
-
 def compose_site(
     ordered: list[Draft],
     bodies: dict[str, Body],
@@ -174,7 +123,7 @@ def compose_site(
     """
     folders: dict[str, list[Draft]] = {}
     for draft in ordered:
-        folders.setdefault(_package(draft.source.path), []).append(draft)
+        folders.setdefault(folder_of(draft.source.path), []).append(draft)
     groups = []
     for folder, members in folders.items():
         own = next((d for d in members if d.source.path.endswith("__init__.py")), None)
@@ -214,45 +163,3 @@ def _specimen(ordered: list[Draft], bodies: dict[str, Body], wanted: str) -> Spe
                 if row.anchor == anchor:
                     return Specimen(row, draft.title, f"{draft.source.url}#{anchor}")
     return None
-
-
-def neighbours(ordered: list[Draft], dates: dict[str, str]) -> dict[str, Neighbours]:
-    r"""
-    ## Neighbours
-
-    For each path: the packages above it, the page before and the page after in reading order, and
-    a package's own pages.
-    """
-    packages = {
-        _package(d.source.path): d for d in ordered if d.source.path.endswith("__init__.py")
-    }
-    found = {}
-    for index, draft in enumerate(ordered):
-        url, folder = draft.source.url, _package(draft.source.path)
-        own = packages.get(folder) is draft
-        above = [Link("Home", relative("index.html", url))]
-        parts = folder.split("/")
-        folders = ["/".join(parts[:depth]) for depth in range(1, len(parts) + (not own))]
-        parents = [packages[name] for name in folders if name in packages]
-        above += [Link(parent.title, relative(parent.source.url, url)) for parent in parents]
-        before = ordered[index - 1] if index else None
-        after = ordered[index + 1] if index + 1 < len(ordered) else None
-        inside = [
-            replace(item, url=relative(item.url, url))
-            for d in ordered
-            for item in [card(d, draft.title, dates)]
-            if own and d is not draft and folder in (_package(d.source.path), _above(d, packages))
-        ]
-        found[draft.source.path] = Neighbours(
-            tuple(above),
-            Link(before.title, relative(before.source.url, url)) if before else None,
-            Link(after.title, relative(after.source.url, url)) if after else None,
-            tuple(inside),
-        )
-    return found
-
-
-def _above(draft: Draft, packages: dict[str, Draft]) -> str | None:
-    """The package that holds this package; `None` for a page that is not a package's."""
-    folder = _package(draft.source.path)
-    return _package(folder) if packages.get(folder) is draft else None

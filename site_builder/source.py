@@ -7,13 +7,11 @@ frozen `Source` values.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
-import subprocess
-import tokenize
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from site_builder.problem import Problem
@@ -21,6 +19,9 @@ from site_builder.settings import Settings
 
 # Folders that hold no one's own writing.
 SKIPPED = re.compile(r"^(\..*|__pycache__|node_modules|.*\.egg-info)$")
+
+# The file by which a built site is known; see [writing](write.py).
+MANIFEST = ".site_builder.json"
 
 # Python ends a line at `\n`, `\r\n` and a lone `\r`, and nowhere else. `str.splitlines` also ends
 # one at form feeds and at half a dozen Unicode separators, which would shift every line number
@@ -48,9 +49,21 @@ class Source:
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
     @property
+    def page(self) -> str:
+        """Where its page is written: a package's page is the `index.html` of its folder."""
+        return page_of(self.path)
+
+    @property
     def url(self) -> str:
-        """Where its page stands: a package's page is the `index.html` of its folder."""
-        return re.sub(r"(^|/)__init__\.py$", r"\1index.py", self.path).removesuffix(".py") + ".html"
+        """The page's address from the root of the site."""
+        from urllib.parse import quote
+
+        return quote(self.page)
+
+
+def page_of(path: str) -> str:
+    # The top `index.html` is the front page.
+    return re.sub(r"/__init__\.py$", "/index.py", path).removesuffix(".py") + ".html"
 
 
 def find_files(settings: Settings, out: Path | None = None) -> list[tuple[str, Path]]:
@@ -61,7 +74,7 @@ def find_files(settings: Settings, out: Path | None = None) -> list[tuple[str, P
     the disk). The output folder may lie inside a source folder; the copies of the files that it
     holds are not sources.
     """
-    outside = out.resolve() if out else None
+    hidden = out.resolve() if out else None
     found: dict[str, Path] = {}
     for name in settings.sources:
         start = settings.root / name
@@ -69,9 +82,11 @@ def find_files(settings: Settings, out: Path | None = None) -> list[tuple[str, P
             found[Path(name).as_posix()] = start
         for folder, folders, files in os.walk(start):
             here = Path(folder)
-            folders[:] = [
-                f for f in folders if not SKIPPED.match(f) and (here / f).resolve() != outside
-            ]
+            # An earlier site, or an environment full of other people's packages.
+            if MANIFEST in files or "pyvenv.cfg" in files or here.resolve() == hidden:
+                folders.clear()
+                continue
+            folders[:] = [f for f in folders if not SKIPPED.match(f)]
             relative = here.relative_to(settings.root).as_posix()
             prefix = "" if relative == "." else relative + "/"
             found |= {prefix + file: here / file for file in files if not file.startswith(".")}
@@ -85,12 +100,15 @@ def decode(path: str, raw: bytes) -> Source | Problem:
     The encoding is what Python itself would take: a byte order mark, else a cookie in the first
     two lines, else UTF-8.
     """
+    import tokenize
+
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
         text = raw.decode(encoding)
         # Some codecs (UTF-7, escapes) forgive input that they would not write.
         if text.encode(encoding) != raw:
             raise UnicodeError(f"does not round-trip through {encoding}")
+        text.encode()
         return Source(path, text, encoding)
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
@@ -105,7 +123,8 @@ def read_files(
     r"""
     ## Read
 
-    The bytes of each Python file, the places of all other files, and what cannot be read.
+    The bytes of each Python file, the places of all other files, and what cannot be read. A link
+    that leads nowhere is a mistake only where a page was meant to come of it.
     """
     python: dict[str, bytes] = {}
     others: dict[str, Path] = {}
@@ -113,12 +132,22 @@ def read_files(
     for path, file in find_files(settings, out):
         if not path.endswith(".py"):
             others[path] = file
-            continue
-        try:
-            python[path] = file.read_bytes()
-        except OSError as error:
-            problems.append(Problem(path, 1, f"cannot be read: {error.strerror}"))
+        elif not path.isprintable():
+            problems.append(Problem(path, 1, "the file's name cannot be an address; rename it"))
+        else:
+            try:
+                python[path] = read_file(file)
+            except OSError as error:
+                message = f"cannot be read: {error.strerror}; mend or remove it"
+                problems.append(Problem(path, 1, message))
     return python, others, problems
+
+
+def read_file(file: Path) -> bytes:
+    """The bytes of a regular file: reading a pipe or a device might never end."""
+    if file.exists() and not file.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(file))
+    return file.read_bytes()
 
 
 def read_sources(files: dict[str, bytes]) -> tuple[list[Source], list[Problem]]:
@@ -130,32 +159,6 @@ def read_sources(files: dict[str, bytes]) -> tuple[list[Source], list[Problem]]:
     results = [decode(path, raw) for path, raw in files.items()]
     sources = [result for result in results if isinstance(result, Source)]
     return sources, [result for result in results if isinstance(result, Problem)]
-
-
-def read_dates(root: Path, paths: list[str]) -> dict[str, str]:
-    r"""
-    ## Date
-
-    When each file was last committed, by one call to git; where git does not know it, when it was
-    last written.
-    """
-    command = ["git", "-C", str(root), "log", "--format=%x00%cI", "--name-only", "--relative"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-        log = done.stdout
-    except (OSError, subprocess.SubprocessError):
-        log = ""
-    dates: dict[str, str] = {}
-    for commit in log.split("\0")[1:]:
-        date, *changed = commit.split("\n")
-        for path in filter(None, changed):
-            dates.setdefault(path, date)
-    return {path: dates.get(path) or _modified(root / path) for path in paths}
-
-
-def _modified(path: Path) -> str:
-    time = path.stat().st_mtime if path.exists() else 0
-    return datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds")
 
 
 def split_lines(text: str) -> list[str]:

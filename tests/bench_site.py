@@ -1,0 +1,186 @@
+r"""
+# The builder's benchmark
+
+`make bench`: how long a site takes, as ratios to pycco, which renders the same files without their
+formulas. Runs of both are interleaved, so that a busy machine slows both; what is reported is the
+median of the rounds.
+
+The corpus is our own annotated files, copied until there are enough of them, with every formula
+changed in every copy: what the cache of formulas saves on the second page of a site is no
+measure of a first build.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from site_builder.blocks import parse
+from site_builder.prose import OPAQUE
+
+ROOT = Path(__file__).parent.parent
+
+# What the ratios should be at most.
+COLD, UNCHANGED = 1 / 2, 1 / 20
+
+
+def make_corpus(folder: Path, count: int) -> list[Path]:
+    r"""
+    ## The corpus
+
+    Each copy is a package of its own with the folders inside it as they are, so that links and
+    imports lead somewhere, as they do at home.
+    """
+    packages = ("papers", "site_builder")
+    ours = sorted(file for name in packages for file in (ROOT / name).rglob("*.py"))
+    ours = [file for file in ours if file.name not in {"__init__.py", "__main__.py"}]
+    made: list[Path] = []
+    copy = 0
+    # Whole copies only, since a page may link to any other of its copy.
+    while len(made) < count:
+        for file in ours:
+            to = folder / f"copy{copy:03}" / file.relative_to(ROOT)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_text(_own(file.read_text(encoding="utf-8"), copy), encoding="utf-8")
+            made.append(to)
+        copy += 1
+    return made
+
+
+def _own(text: str, copy: int) -> str:
+    """The file with formulas that no other copy has, importing from its own copy."""
+
+    def change(match: re.Match[str]) -> str:
+        for group in ("formula", "tex"):
+            if match[group] is not None:
+                at = match.start(group) - match.start()
+                return f"{match[0][:at]}{{}}_{{{copy}}}{match[0][at:]}"
+        return match[0]
+
+    blocks = parse(text).blocks
+    text = "".join(b.text if b.kind == "code" else OPAQUE.sub(change, b.text) for b in blocks)
+    return re.sub(
+        r"^(from|import) (papers|site_builder)\b", rf"\1 copy{copy:03}.\2", text, flags=re.M
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How long a command took, and the most memory that one of its processes had."""
+
+    seconds: float
+    megabytes: float
+
+
+def run(command: list[str], cache: Path, ok: tuple[int, ...] = (0,)) -> Run:
+    environment = {**os.environ, "SITE_BUILDER_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
+    begin = time.perf_counter()
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    said = process.stderr.read().decode()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - begin
+    process.stderr.close()
+    if process.returncode not in ok:
+        raise SystemExit(f"{' '.join(command[:4])} failed:\n{said}")
+    return Run(seconds, usage.ru_maxrss / 1024)
+
+
+def build(corpus: Path, work: Path) -> Run:
+    command = [
+        sys.executable,
+        "-m",
+        "site_builder",
+        "build",
+        str(corpus),
+        "--out",
+        str(work / "ours"),
+    ]
+    return run(command, work / "cache")
+
+
+def pycco(files: list[Path], work: Path) -> Run:
+    shutil.rmtree(work / "pycco", ignore_errors=True)
+    command = [str(Path(sys.executable).parent / "pycco"), "-p", "-d", str(work / "pycco")]
+    return run([*command, *map(str, files)], work / "cache")
+
+
+def measure_time(count: int, rounds: int, work: Path) -> bool:
+    r"""
+    ## Time
+
+    A cold build has neither a cache nor an output folder; the next finds nothing changed; the last
+    finds one file edited.
+    """
+    corpus = work / "corpus"
+    files = make_corpus(corpus, count)
+    lines = sum(file.read_bytes().count(b"\n") for file in files)
+    print(f"{len(files)} files, {lines} lines, {rounds} rounds")
+    times: dict[str, list[float]] = {"cold": [], "pycco": [], "unchanged": [], "edited": []}
+    for number in range(rounds):
+        for name in ("cache", "ours"):
+            shutil.rmtree(work / name, ignore_errors=True)
+        times["cold"].append(build(corpus, work).seconds)
+        times["pycco"].append(pycco(files, work).seconds)
+        times["unchanged"].append(min(build(corpus, work).seconds for _ in range(3)))
+        with files[0].open("a", encoding="utf-8") as file:
+            file.write(f"\n# Edit {number}.\n")
+        times["edited"].append(build(corpus, work).seconds)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    for name, seconds in medians.items():
+        every = ", ".join(f"{value:.2f}" for value in times[name])
+        print(f"{name:>10}: {seconds:6.2f} s   ({every})")
+    cold = statistics.median(a / b for a, b in zip(times["cold"], times["pycco"], strict=True))
+    unchanged = statistics.median(
+        a / b for a, b in zip(times["unchanged"], times["cold"], strict=True)
+    )
+    print(f"cold build with math / pycco without: {cold:.2f} (aim: at most {COLD:.2f})")
+    print(f"nothing changed / cold build: {unchanged:.3f} (aim: at most {UNCHANGED:.3f})")
+    return cold <= COLD and unchanged <= UNCHANGED
+
+
+def measure_memory(counts: tuple[int, int], work: Path) -> None:
+    r"""
+    ## Memory
+
+    What a page's values take is what memory grows by with each page; the rest should not grow.
+    """
+    peaks = []
+    for count in counts:
+        for name in ("corpus", "cache", "ours"):
+            shutil.rmtree(work / name, ignore_errors=True)
+        files = make_corpus(work / "corpus", count)
+        text = sum(file.stat().st_size for file in files)
+        peaks.append(build(work / "corpus", work).megabytes)
+        print(f"{len(files)} files, {text / 2**20:.1f} MB of source: peak {peaks[-1]:.0f} MB")
+    each = (peaks[1] - peaks[0]) / (counts[1] - counts[0]) * 1024
+    print(f"for each file more: {each:.0f} kB")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure the site builder against pycco.")
+    parser.add_argument("--files", type=int, default=222)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", action="store_true", help="also build 200 and 2,000 files")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        met = measure_time(args.files, args.rounds, Path(folder))
+        if args.memory:
+            measure_memory((200, 2000), Path(folder))
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
