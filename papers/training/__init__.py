@@ -1,0 +1,15 @@
+r"""
+---
+title: Training
+summary: What the paragraph on training in every paper takes for granted, one idea at a time.
+topic: training
+---
+
+# Training
+
+A paper spends a page on its model and a paragraph on how it was trained. That paragraph is
+where most reproductions fail. These pages take its words one at a time, and each has a run
+with the idea and a control without it.
+
+- [The training loop](loop.py): eight lines, and why each is where it is.
+"""

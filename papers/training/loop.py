@@ -1,0 +1,236 @@
+r"""
+---
+title: The training loop
+summary: Eight lines that every paper shares, and what goes wrong when one of them moves.
+topic: training
+runs:
+  in order: ""
+  gradients kept: --no-zero-grad
+  kept but clipped: --no-zero-grad --clip 1
+---
+
+# The training loop
+
+Take a batch, ask for its loss, ask for the gradient, take a step, repeat. Every file of
+this project trains with these lines. They are few, and their order can be reasoned out,
+but no error tells us when it is wrong: the loop still runs, and the model is merely worse.
+
+So we go through the lines one at a time and say why each is where it is. Then we train
+twice, with one line left out the second time, and evaluate twice, with one line left out.
+
+| size | meaning | size | meaning |
+|------|---------|------|---------|
+| `B` | images in a batch | `N` | images in a data set |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from papers.common import Options, Run, main
+from papers.common.data import digits
+
+
+def take_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: LRScheduler,
+    x: Tensor,
+    y: Tensor,
+    clip: float,
+) -> Tensor:
+    r"""
+    ## One step
+
+    Forward, backward, update. In plain PyTorch, with nothing around it.
+    """
+    # The loss is a mean over the batch. With a sum, a batch of twice the size would take
+    # steps of twice the length, and every change of the batch would ask for another
+    # learning rate.
+    loss = F.cross_entropy(model(x), y)  # ()
+    # `backward` *adds* to what is in `.grad`. So it is emptied once for each update, at any
+    # place after the last update and before the next `backward`. Right before it, we can
+    # see that nothing got in between.
+    #
+    # Adding is what we want when a batch is too large for the memory: take it in $k$ equal
+    # parts, call `(loss / k).backward()` for each, and the sum is the gradient of the
+    # whole. (Batch normalisation and dropout would still see parts.)
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    # [Clipping](clipping.py) looks at a gradient that is complete and not yet used. Before
+    # `backward` it would clip what is left of the last step, after the update nothing that
+    # matters. Neither is an error.
+    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+    # A [schedule](schedule.py) says what the *next* step's learning rate is. Called before
+    # the update it would skip its first value.
+    schedule.step()
+    # Whoever keeps the losses of many steps keeps with each the graph that made it, unless
+    # it is detached. And `.item()` makes Python wait for the device at every step.
+    return loss.detach()
+
+
+class Classifier(nn.Module):
+    r"""
+    ## A model with two modes
+
+    Batch normalisation and dropout behave differently in training, and that is what the two
+    modes `train()` and `eval()` are for:
+
+    | part | in training | in evaluation |
+    |------|-------------|---------------|
+    | `nn.Dropout` | zeroes units at random | lets everything pass |
+    | `nn.BatchNorm1d` | takes mean and variance of *this batch* | takes its averages |
+
+    In training, batch normalisation also moves those averages.
+    """
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.up = nn.Linear(64, width)
+        self.norm = nn.BatchNorm1d(width)
+        self.dropout = nn.Dropout(dropout)
+        self.down = nn.Linear(width, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.dropout(self.norm(self.up(x)).relu())
+        logits: Tensor = self.down(h)  # (B, 10)
+        return logits
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> float:
+    r"""
+    ## Evaluation
+
+    Two lines that are taken for one another, and do different things.
+
+    - `model.eval()` changes what the model *computes*. Left out, dropout makes the answers
+      worse and different each time. Batch normalisation is worse: an image's class then
+      depends on which other images are in the batch, and evaluating *changes the model*.
+    - `torch.no_grad()` changes what PyTorch *remembers*. The answers stay the same. Left
+      out, each activation is kept for a backward pass that never comes.
+
+    At the end the model goes back to training. The step after the evaluation would
+    otherwise train without dropout, and so would all that follow.
+    """
+    model.eval()
+    right: Tensor = model(x).argmax(-1) == y  # (N,)
+    model.train()
+    return right.float().mean().item()
+
+
+def bytes_kept(model: nn.Module, x: Tensor) -> int:
+    r"""
+    ## What is remembered
+
+    PyTorch calls a hook for each tensor that it saves for the backward pass. We count their
+    bytes. Weights are counted once, as they are there anyway.
+    """
+    known = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def saved(tensor: Tensor) -> Tensor:
+        place = tensor.untyped_storage().data_ptr()
+        if place not in known:
+            kept[place] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(saved, lambda tensor: tensor):
+        # The result holds the graph, and the graph the tensors, until we have counted.
+        logits = model(x)
+        total = sum(kept.values())
+    del logits
+    return total
+
+
+@dataclass(frozen=True)
+class Config:
+    r"""
+    ## Configuration
+    """
+
+    # empty the gradients before each backward pass
+    zero_grad: bool = True
+    # passes over the training set
+    epochs: int = 30
+    # images in a batch
+    batch: int = 48
+    # units in the hidden layer
+    width: int = 128
+    # part of the units that are zeroed
+    dropout: float = 0.5
+    # learning rate at the start; it decays to zero
+    lr: float = 0.3
+    # longest gradient
+    clip: float = 10.0
+
+
+def train(config: Config, options: Options | None = None) -> dict[str, float]:
+    r"""
+    ## Training
+
+    The same lines again, as every file here writes them. `run.backward` and `run.update` are
+    `backward`, clipping and `step`, and know in addition about
+    [half precision](mixed_precision.py). In full precision they give the weights of the
+    loop above to the last bit, which our tests compare.
+
+    **Epochs or steps?** An epoch is one pass over the data. We count steps: the schedule,
+    the checkpoints and the time all go by steps, and a stream of data has no epochs. Where
+    an epoch means something, as for when to evaluate, it is a number of steps: `len(batches)`.
+
+    Each epoch takes a new order without replacement, so all images are seen equally often.
+    In one fixed order, each batch would always come after the same one and pull the weights
+    along a cycle.
+
+    **The control** leaves out `zero_grad`. Each step then follows the sum of all gradients so
+    far: momentum that never forgets, like a ball without friction. The third run has the same
+    mistake and a tight clip, which is friction enough to hide it. That is how such a line
+    survives in a loop for years.
+    """
+    run = Run(config, options)
+    seen, unseen = digits("train"), digits("test")
+    batches = run.batches(seen.images.flatten(1), seen.labels, size=config.batch)
+    x_test = unseen.images.flatten(1).to(run.device)  # (N, 64)
+    y_test = unseen.labels.to(run.device)  # (N,)
+
+    model = run.prepare(Classifier(config.width, config.dropout))
+    optimizer = torch.optim.SGD(model.parameters(), lr=config.lr)
+    steps = config.epochs * len(batches)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for step in run.steps(steps, model=model, optimizer=optimizer, schedule=schedule):
+        x, y = batches[step]  # (B, 64), (B,)
+        with run.autocast():
+            loss = F.cross_entropy(model(x), y)
+        if config.zero_grad:
+            optimizer.zero_grad()
+        run.backward(loss)
+        run.update(optimizer, clip=config.clip)
+        schedule.step()
+        run.log(loss=loss)
+        if (step + 1) % len(batches) == 0:
+            run.log(accuracy=evaluate(model, x_test, y_test))
+
+    # What an evaluation costs with and without its two lines. The wrong one comes last,
+    # since it is the one that changes the model.
+    accuracy = evaluate(model, x_test, y_test)
+    kept = bytes_kept(model, x_test)
+    with torch.no_grad():
+        kept_without = bytes_kept(model, x_test)
+        careless = (model(x_test).argmax(-1) == y_test).float().mean().item()
+    return run.finish(
+        accuracy=accuracy,
+        accuracy_in_training_mode=careless,
+        accuracy_after_that=evaluate(model, x_test, y_test),
+        bytes_kept_with_grad=kept,
+        bytes_kept_with_no_grad=kept_without,
+    )
+
+
+if __name__ == "__main__":
+    main(train)
