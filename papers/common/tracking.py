@@ -136,7 +136,9 @@ def close_at_exit() -> None:
     """
     threading.main_thread().join()
     if Tracker.current is not None:
-        Tracker.current.close("ended")
+        # The folder may be gone by now, with whoever wanted the log.
+        with contextlib.suppress(OSError):
+            Tracker.current.close("ended")
 
 
 def board(folder: Path, start: int) -> Any:

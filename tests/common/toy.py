@@ -65,8 +65,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     model = run.prepare(Model(config))
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, betas=config.betas)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 80)
-    state = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    for step in run.steps(config.steps, **state):
+    for step in run.steps(config.steps, model=model, optimizer=optimizer, schedule=schedule):
         x, y = rows[step]
         if config.noise:
             blur = torch.randn(config.batch, 8) + torch.randn(
