@@ -108,9 +108,9 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tenso
     at any width.
     """
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (..., T, S)
+    # The exponential of minus infinity is exactly 0: not a small weight but none, and no
+    # gradient either. A query that may attend nowhere has nothing to average: it gets NaN.
     if mask is not None:
-        # The exponential of minus infinity is exactly 0: not a small weight but none, and no
-        # gradient either. A query that may attend nowhere has nothing to average: it gets NaN.
         scores = scores.masked_fill(~mask, -math.inf)  # (..., T, S)
     return scores.softmax(dim=-1)  # (..., T, S)
 
@@ -177,19 +177,15 @@ class MultiHeadAttention(nn.Module):
     &= \operatorname{Attention}(Q W^Q_i,\; K W^K_i,\; V W^V_i)
     \end{aligned}
     $$
-
-    With $d_k = d_v = d_{\text{model}} / h$ the $h$ matrices $W^Q_i$ side by side form one
-    square matrix. So all heads together cost what one head of full width does, and one
-    product and a reshape serve them all: $4\, d_{\text{model}}^2$ weights, whatever $h$ is.
-
-    In the paper queries, keys and values are three arguments. Its three uses of attention
-    (section 3.2.3) need two: keys and values always come from the same place. That is `x`
-    itself (self-attention) unless a `memory` is given (cross-attention, as from a decoder to
-    its encoder). As written in the paper the projections have no bias; many later models add
-    one.
     """
 
     def __init__(self, width: int, heads: int, bias: bool = False) -> None:
+        r"""
+        With $d_k = d_v = d_{\text{model}} / h$ the $h$ matrices $W^Q_i$ side by side form one
+        square matrix. So one product serves all heads: together they cost what one head of
+        full width does, $4\, d_{\text{model}}^2$ weights whatever $h$ is. As written in the
+        paper the projections have no bias; many later models add one.
+        """
         super().__init__()
         if width % heads:
             raise UserError(f"width {width} does not divide into {heads} equal heads")
@@ -200,8 +196,10 @@ class MultiHeadAttention(nn.Module):
         self.out = nn.Linear(width, width, bias)
 
     def split(self, x: Tensor) -> Tensor:
-        # Head i takes the i-th run of D features. Its axis goes before the positions: there
-        # attention treats heads as it treats sequences, each for itself.
+        r"""
+        Head $i$ takes the $i$-th run of $d_k$ features. Its axis goes before the positions,
+        where attention treats heads as it treats sequences: each for itself.
+        """
         B, T, C = x.shape
         x = x.view(B, T, self.heads, C // self.heads)  # (B, T, H, D)
         return x.transpose(1, 2)  # (B, H, T, D)
@@ -209,6 +207,12 @@ class MultiHeadAttention(nn.Module):
     def forward(
         self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
+        r"""
+        In the paper queries, keys and values are three arguments. Its three uses of attention
+        (section 3.2.3) need two, since keys and values always come from the same place. That
+        is `x` itself (self-attention) unless a `memory` is given (cross-attention, as from a
+        decoder to its encoder).
+        """
         memory = x if memory is None else memory  # (B, S, C)
         q = self.split(self.query(x))  # (B, H, T, D)
         k = self.split(self.key(memory))  # (B, H, S, D)
@@ -220,7 +224,9 @@ class MultiHeadAttention(nn.Module):
     def weights(
         self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        # What `forward` averages with, for whoever wants to look at the heads.
+        r"""
+        What `forward` averages with, for whoever wants to look at the heads.
+        """
         memory = x if memory is None else memory  # (B, S, C)
         q, k = self.split(self.query(x)), self.split(self.key(memory))
         return attention_weights(q, k, mask)  # (B, H, T, S)
@@ -267,13 +273,6 @@ def draw(config: Config, B: int) -> tuple[Tensor, Tensor]:
     the same symbols, paired anew in every sequence, so nothing can be learned by heart: the
     answer has to be looked up.
 
-    Why one layer is not enough: the query $a$ can find its earlier self, since equal symbols
-    match. But the value stands *one position later*, and the value's own vector does not say
-    which key stood before it. Two layers can do it. In the first, each position takes along
-    the symbol before it; in the second, the query matches that note and reads the value next
-    to it. This pair of heads is known as an induction head
-    ([Olsson 2022](https://arxiv.org/abs/2209.11895)).
-
     We return the tokens, and for each query the place where its answer stands.
     """
     N, V = config.pairs, config.symbols
@@ -293,6 +292,13 @@ def draw(config: Config, B: int) -> tuple[Tensor, Tensor]:
 class Recall(nn.Module):
     r"""
     ## A model of nothing but attention
+
+    **Why one layer is not enough.** The query $a$ can find its earlier self, since equal
+    symbols match. But the value stands *one position later*, and its own vector does not say
+    which key stood before it. Two layers can do it: in the first, each position takes a note
+    of the symbol before it; in the second, the query matches that note and reads the value
+    beside it. Such a pair of heads is known as an induction head
+    ([Olsson 2022](https://arxiv.org/abs/2209.11895)).
 
     Each layer adds what it found to what was there, and normalises:
     $\operatorname{LayerNorm}(x + \operatorname{Sublayer}(x))$, as in section 3.1. The other
@@ -338,7 +344,7 @@ def patterns(model: Recall, tokens: Tensor) -> list[Tensor]:
         assert isinstance(layer, MultiHeadAttention)
         seen.append(layer.weights(*x, **named))
 
-    hooks = [each.register_forward_hook(look, with_kwargs=True) for each in model.layers]
+    hooks = [m.register_forward_hook(look, with_kwargs=True) for m in model.layers]
     model(tokens)
     for hook in hooks:
         hook.remove()
