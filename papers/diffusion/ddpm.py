@@ -499,7 +499,7 @@ class UNet(nn.Module):
         return self.leave(F.silu(self.norm(h)))  # (B, C, H, W)
 
 
-def weights(diffusion: Diffusion, loss: Literal["simple", "bound"]) -> Tensor:
+def loss_weights(diffusion: Diffusion, loss: Literal["simple", "bound"]) -> Tensor:
     r"""
     ## The loss
 
@@ -630,7 +630,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     batches = run.batches(images[:split], size=config.batch)
 
     diffusion = Diffusion(config.timesteps, config.variance).to(run.device)
-    weight = weights(diffusion, config.loss)  # (T+1,)
+    weight = loss_weights(diffusion, config.loss)  # (T+1,)
     average = UNet(config, channels=images.shape[1]).to(run.device)
     model = run.prepare(copy.deepcopy(average))
     optimizer = Adam(model.parameters(), lr=config.lr)
@@ -719,12 +719,13 @@ def load_diffusers(folder: Path) -> tuple[UNet, Config]:
     r"""
     ### Loading them
 
-    From a folder in the layout of the diffusers library, with `config.json` and
-    `diffusion_pytorch_model.safetensors`. The weights of this paper are on the hub as
-    `google/ddpm-cifar10-32` and `google/ddpm-celebahq-256`.
+    From a folder in the layout of the diffusers library, with `config.json`,
+    `scheduler_config.json` and `diffusion_pytorch_model.safetensors`. The weights of this
+    paper are on the hub as `google/ddpm-cifar10-32` and `google/ddpm-celebahq-256`.
     """
     try:
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        schedule = json.loads((folder / "scheduler_config.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "diffusion_pytorch_model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{folder} holds no model in the hub's layout: {error}") from None
@@ -750,8 +751,8 @@ def load_diffusers(folder: Path) -> tuple[UNet, Config]:
         multipliers=tuple(width // widths[0] for width in widths),
         attention=tuple(i for i, kind in enumerate(kinds) if kind.startswith("Attn")),
         blocks=settings["layers_per_block"],
-        timesteps=1000,
-        variance="large",
+        timesteps=schedule["num_train_timesteps"],
+        variance="large" if schedule["variance_type"] == "fixed_large" else "small",
     )
     model = UNet(config, settings["in_channels"])
     model.load_state_dict({our_name(name): tensor for name, tensor in tensors.items()})

@@ -25,11 +25,11 @@ from papers.diffusion.ddpm import (
     embedding,
     follow,
     load_diffusers,
+    loss_weights,
     our_name,
     pictures,
     sample,
     train,
-    weights,
 )
 from tests.shapes import check_shapes
 
@@ -71,6 +71,11 @@ def randomise(model: nn.Module) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+
+
+def save(model: UNet2DModel, folder: Path, variance: Variance = "large") -> None:
+    model.save_pretrained(folder)
+    DDPMScheduler(30, variance_type=f"fixed_{variance}").save_pretrained(folder)
 
 
 def times(*t: int) -> Tensor:
@@ -298,14 +303,14 @@ def test_the_weighted_loss_is_the_divergence(double: None, variance: Variance) -
     divergence = torch.distributions.kl_divergence(
         normal(mean, deviation), normal(ours_mean, deviation)
     ).flatten()
-    ours = weights(diffusion, "bound")[t] * (noise - guess).square().flatten()
+    ours = loss_weights(diffusion, "bound")[t] * (noise - guess).square().flatten()
     ratio = ours / divergence
     torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio))
-    assert weights(diffusion, "bound")[1:].mean().item() == pytest.approx(1)
+    assert loss_weights(diffusion, "bound")[1:].mean().item() == pytest.approx(1)
     # What the simple loss changes: the weight of faint noise.
-    bound = weights(diffusion, "bound")
+    bound = loss_weights(diffusion, "bound")
     assert bound[2] > 2 * bound[20] > 0
-    assert weights(diffusion, "simple").tolist() == [1] * 41
+    assert loss_weights(diffusion, "simple").tolist() == [1] * 41
 
 
 def test_loss_of_known_models(double: None) -> None:
@@ -345,20 +350,19 @@ def test_codelength_of_a_gaussian_is_the_exact_bound(double: None) -> None:
     assert entropy < expected < entropy + 1
 
 
-def test_codelength_of_two_shades_is_a_bit_at_least(double: None) -> None:
-    """The outermost bins reach to infinity: with two shades the masses of both sum to one."""
-    diffusion = Diffusion(200)
-    torch.manual_seed(1)
-    x0 = torch.randint(0, 2, (40_000, 1, 1, 1)) * 2.0 - 1
-
-    class Coin(nn.Module):
-        def forward(self, x: Tensor, t: Tensor) -> Tensor:
-            alpha_bar = diffusion.alpha_bar[t].view(-1, 1, 1, 1)
-            x0_hat = (alpha_bar.sqrt() * x / (1 - alpha_bar)).tanh()
-            return (x - alpha_bar.sqrt() * x0_hat) / (1 - alpha_bar).sqrt()
-
-    bits = codelength(Coin(), diffusion, x0, 2, torch.Generator().manual_seed(0)).item()
-    assert 0.98 < bits < 1.2
+@pytest.mark.parametrize(("shade", "open_ends"), [(-1.0, 1), (1.0, 1), (0.0, 0)])
+def test_codelength_of_a_single_point(double: None, shade: float, open_ends: int) -> None:
+    """Eq. 13: all that a perfect model pays is the mass outside the bin, open at the ends."""
+    diffusion, levels = Diffusion(100), 257
+    x0 = torch.full((100, 1, 1, 1), shade)
+    model = Gaussian(diffusion, shade, 0.0)
+    bits = codelength(model, diffusion, x0, levels, torch.Generator().manual_seed(0)).item()
+    edge = 1 / (levels - 1) / diffusion.variance[1].sqrt().item()
+    outside = (1 - math.erf(edge / math.sqrt(2))) / (2 if open_ends else 1)
+    # And what little is left of the image after the last step.
+    left = diffusion.alpha_bar[-1].item()
+    first = 0.5 * (1 - left + left * shade**2 - 1 - math.log(1 - left))
+    assert bits == pytest.approx((first - math.log(1 - outside)) / math.log(2), rel=1e-6)
 
 
 def test_average_follows() -> None:
@@ -379,9 +383,10 @@ def test_embedding_is_sines_then_cosines_from_one_to_a_ten_thousandth() -> None:
 def test_published_weights_load(tmp_path: Path) -> None:
     theirs = their_unet(SMALL, channels=3).eval()
     randomise(theirs)
-    theirs.save_pretrained(tmp_path)
+    save(theirs, tmp_path)
     ours, config = load_diffusers(tmp_path)
     assert (config.width, config.multipliers, config.attention) == (32, (1, 2, 2), (1,))
+    assert (config.blocks, config.timesteps, config.variance) == (2, 30, "large")
     x, t = torch.randn(2, 3, 16, 16), times(3, 800)
     with torch.no_grad():
         torch.testing.assert_close(ours(x, t), theirs(x, t - 1).sample, rtol=1e-3, atol=1e-3)
@@ -398,18 +403,17 @@ def test_older_names_of_attention_load_too() -> None:
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no model in the hub's layout"):
         load_diffusers(tmp_path)
-    their_unet(SMALL, channels=3).save_pretrained(tmp_path)
+    save(their_unet(SMALL, channels=3), tmp_path)
     settings = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(settings | {"flip_sin_to_cos": True}))
     with pytest.raises(UserError, match="flip_sin_to_cos is True"):
         load_diffusers(tmp_path)
 
 
-@pytest.mark.slow
 def test_samples_of_published_weights_are_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    their_unet(Config(width=8), channels=3).save_pretrained(tmp_path / "hub")
+    save(their_unet(Config(width=8), channels=3), tmp_path / "hub", "small")
     sample(tmp_path / "hub", images=2, size=4, out=tmp_path / "out")
     written = Path(capsys.readouterr().out.split()[-1])
     assert written.read_bytes()[:4] == b"\x89PNG"
@@ -436,7 +440,7 @@ def test_training_and_its_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ddpm, "pictures", lambda name: (images, torch.arange(80) % 10))
     options = Options(out=tmp_path, quiet=True, checkpoint_every=0)
     with check_shapes("papers/diffusion/ddpm.py", T=22):
-        weights(Diffusion(22), "bound")
+        loss_weights(Diffusion(22), "bound")
         numbers = train(Config(width=12, timesteps=22, batch=5, steps=2), options)
     assert set(numbers) == {"frechet", "floor", "nearest", "nearest_floor", "bits"}
     assert (tmp_path / "samples.png").exists()
