@@ -1,0 +1,456 @@
+"""The Transformer against torch's layers, and the claims of sections 3 and 5."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from papers.common import Options, UserError
+from papers.transformers import transformer
+from papers.transformers.attention import MultiHeadAttention, causal_mask, padding_mask
+from papers.transformers.transformer import (
+    BASE,
+    BIG,
+    END,
+    PAD,
+    START,
+    VOCABULARY,
+    WORDS,
+    Config,
+    DecoderLayer,
+    EncoderLayer,
+    FeedForward,
+    Transformer,
+    alignment,
+    corpus,
+    evaluate,
+    greedy,
+    learning_rate,
+    sinusoids,
+    smoothed_loss,
+    task,
+    train,
+)
+from tests.shapes import check_shapes
+
+B, H, T, S, C, M, V = 2, 3, 5, 7, 12, 20, 23
+TINY = Config(layers=2, heads=H, width=C, hidden=M, length=6, batch=4, steps=3)
+LENGTHS = torch.tensor([S, S - 3])
+
+either_norm = pytest.mark.parametrize("pre_norm", [False, True], ids=["post-norm", "pre-norm"])
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def randn(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+
+def quiet(folder: Path, data: str = "") -> Options:
+    return Options(device="cpu", out=folder, quiet=True, data=data)
+
+
+# Parity
+
+
+def attention(bias: bool = True) -> MultiHeadAttention:
+    return MultiHeadAttention(C, H, bias)
+
+
+def pairs_of(ours: EncoderLayer | DecoderLayer) -> dict[str, list[nn.Parameter]]:
+    """Torch's names of an encoder or decoder layer, and the parameters of ours they hold."""
+    decoder = isinstance(ours, DecoderLayer)
+    attentions = {"self_attn": ours.attention} | ({"multihead_attn": ours.cross} if decoder else {})
+    norms = [ours.around_attention, *([ours.around_cross] if decoder else [])]
+    linears = {"linear1": ours.feed_forward.expand, "linear2": ours.feed_forward.contract}
+    norms.append(ours.around_feed_forward)
+    linears |= {f"norm{i}": around.norm for i, around in enumerate(norms, start=1)}
+    found = {}
+    for kind in ("weight", "bias"):
+        for name, part in attentions.items():
+            packed = (part.query, part.key, part.value)
+            found[f"{name}.in_proj_{kind}"] = [getattr(each, kind) for each in packed]
+            found[f"{name}.out_proj.{kind}"] = [getattr(part.out, kind)]
+        for name, linear in linears.items():
+            found[f"{name}.{kind}"] = [getattr(linear, kind)]
+    return found
+
+
+def share_weights(ours: EncoderLayer | DecoderLayer, theirs: nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in ours.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.5)
+        parameters = dict(theirs.named_parameters())
+        assert parameters.keys() == pairs_of(ours).keys()
+        for name, parts in pairs_of(ours).items():
+            parameters[name].copy_(torch.cat(parts))
+
+
+def assert_same_gradients(ours: EncoderLayer | DecoderLayer, theirs: nn.Module) -> None:
+    for name, parts in pairs_of(ours).items():
+        ours_grad = torch.cat([part.grad for part in parts])
+        theirs_grad = theirs.get_parameter(name).grad
+        torch.testing.assert_close(ours_grad, theirs_grad, rtol=1e-9, atol=1e-9)
+
+
+@either_norm
+@pytest.mark.parametrize("masked", [False, True])
+def test_encoder_layer_is_torchs(pre_norm: bool, masked: bool) -> None:
+    ours = EncoderLayer(C, attention(), FeedForward(C, M), 0.0, pre_norm).double()
+    theirs = nn.TransformerEncoderLayer(
+        C, H, M, dropout=0.0, batch_first=True, norm_first=pre_norm, dtype=torch.float64
+    )
+    share_weights(ours, theirs)
+    ours_x, theirs_x = (x := randn(B, S, C)), x.detach().clone().requires_grad_()
+    mask = padding_mask(LENGTHS, S) & causal_mask(S) if masked else None
+    blocked = {
+        "src_mask": ~causal_mask(S),
+        "src_key_padding_mask": ~padding_mask(LENGTHS, S)[:, 0, 0],
+    }
+    ours_y = ours(ours_x, mask)
+    theirs_y = theirs(theirs_x, **(blocked if masked else {}))
+    torch.testing.assert_close(ours_y, theirs_y, rtol=1e-10, atol=1e-10)
+    toward = torch.randn_like(ours_y)
+    (ours_y * toward).sum().backward()
+    (theirs_y * toward).sum().backward()
+    torch.testing.assert_close(ours_x.grad, theirs_x.grad, rtol=1e-9, atol=1e-9)
+    assert_same_gradients(ours, theirs)
+
+
+@either_norm
+@pytest.mark.parametrize("masked", [False, True])
+def test_decoder_layer_is_torchs(pre_norm: bool, masked: bool) -> None:
+    ours = DecoderLayer(C, attention(), attention(), FeedForward(C, M), 0.0, pre_norm).double()
+    theirs = nn.TransformerDecoderLayer(
+        C, H, M, dropout=0.0, batch_first=True, norm_first=pre_norm, dtype=torch.float64
+    )
+    share_weights(ours, theirs)
+    y, memory = randn(B, T, C), randn(B, S, C)
+    ours_masks = (causal_mask(T), padding_mask(LENGTHS, S)) if masked else (None, None)
+    blocked = {
+        "tgt_mask": ~causal_mask(T),
+        "memory_key_padding_mask": ~padding_mask(LENGTHS, S)[:, 0, 0],
+    }
+    ours_out = ours(y, memory, *ours_masks)
+    theirs_out = theirs(y, memory, **(blocked if masked else {}))
+    torch.testing.assert_close(ours_out, theirs_out, rtol=1e-10, atol=1e-10)
+    toward = torch.randn_like(ours_out)
+    ours_grads = torch.autograd.grad((ours_out * toward).sum(), (y, memory), retain_graph=True)
+    theirs_grads = torch.autograd.grad((theirs_out * toward).sum(), (y, memory), retain_graph=True)
+    torch.testing.assert_close(ours_grads, theirs_grads, rtol=1e-9, atol=1e-9)
+    (ours_out * toward).sum().backward()
+    (theirs_out * toward).sum().backward()
+    assert_same_gradients(ours, theirs)
+
+
+@either_norm
+def test_the_whole_is_its_parts_as_torch_stacks_them(pre_norm: bool) -> None:
+    """What stands before, between and after the layers; only pre-norm has a last norm."""
+    model = Transformer(replace(TINY, pre_norm=pre_norm), V).double()
+    source = torch.tensor([[3, 4, 5, 6], [7, 8, PAD, PAD]])
+    target = torch.tensor([[START, 9, 10], [START, 11, 12]])
+    options = {"dropout": 0.0, "batch_first": True, "norm_first": pre_norm}
+    encoder_layer = nn.TransformerEncoderLayer(C, H, M, **options)
+    decoder_layer = nn.TransformerDecoderLayer(C, H, M, **options)
+    norms = [nn.LayerNorm(C) if pre_norm else None for _ in range(2)]
+    encoder = nn.TransformerEncoder(encoder_layer, 2, norms[0], enable_nested_tensor=False).double()
+    decoder = nn.TransformerDecoder(decoder_layer, 2, norms[1]).double()
+    with torch.no_grad():
+        for ours_stack, theirs_stack in ((model.encoder, encoder), (model.decoder, decoder)):
+            for ours_layer, theirs_layer in zip(ours_stack, theirs_stack.layers, strict=True):
+                for name, parts in pairs_of(replaced_biases(ours_layer)).items():
+                    theirs_layer.get_parameter(name).copy_(torch.cat(parts))
+    scaled = model.embedding.weight * math.sqrt(C)
+    places = sinusoids(10, C, torch.float64)
+    memory = encoder(scaled[source] + places[:4], src_key_padding_mask=source == PAD)
+    out = decoder(
+        scaled[target] + places[:3],
+        memory,
+        tgt_mask=~causal_mask(3),
+        memory_key_padding_mask=source == PAD,
+    )
+    ours, theirs = model(source, target), out @ model.embedding.weight.T
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+def replaced_biases(layer: nn.Module) -> nn.Module:
+    """The paper's attention has no bias; torch's has, here of zero."""
+    for part in layer.modules():
+        if isinstance(part, MultiHeadAttention):
+            for linear in (part.query, part.key, part.value, part.out):
+                linear.bias = nn.Parameter(torch.zeros(C, dtype=torch.float64))
+    return layer
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
+def test_smoothed_loss_is_torchs(smoothing: float) -> None:
+    logits, target = randn(B, T, V), torch.randint(0, V, (B, T))
+    target[1, -2:] = PAD
+    ours = smoothed_loss(logits, target, smoothing)
+    theirs = F.cross_entropy(
+        logits.flatten(0, 1), target.flatten(), ignore_index=PAD, label_smoothing=smoothing
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    ours_grad, theirs_grad = (torch.autograd.grad(loss, logits)[0] for loss in (ours, theirs))
+    torch.testing.assert_close(ours_grad, theirs_grad, rtol=1e-12, atol=1e-12)
+
+
+# Claims
+
+
+def rotation(k: float, width: int) -> Tensor:
+    turn = torch.zeros(width, width, dtype=torch.float64)
+    for i in range(width // 2):
+        angle = k * 10_000 ** (-2 * i / width)
+        cos, sin = math.cos(angle), math.sin(angle)
+        block = torch.tensor([[cos, sin], [-sin, cos]], dtype=torch.float64)
+        turn[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = block
+    return turn
+
+
+def test_sinusoids_are_the_papers() -> None:
+    places = sinusoids(50, C, torch.float64)
+    for p in (0, 1, 17, 49):
+        for i in range(C // 2):
+            angle = p / 10_000 ** (2 * i / C)
+            assert places[p, 2 * i].item() == pytest.approx(math.sin(angle), abs=1e-12)
+            assert places[p, 2 * i + 1].item() == pytest.approx(math.cos(angle), abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 5, 40])
+def test_going_on_is_a_rotation_and_going_backwards_a_reflection(k: int) -> None:
+    places, turn = sinusoids(100, 64, torch.float64), rotation(k, 64)
+    torch.testing.assert_close(places[k:], places[:-k] @ turn.T, rtol=0, atol=1e-12)
+    torch.testing.assert_close(turn @ turn.T, torch.eye(64).double(), rtol=0, atol=1e-12)
+    # What the task needs: place n - p from place p, for every p at once. PE(-p) turns sines.
+    mirror = torch.diag(torch.tensor([-1.0, 1.0]).repeat(32)).double()
+    backwards = places[: k + 1].flip(0)
+    torch.testing.assert_close(backwards, places[: k + 1] @ (turn @ mirror).T, rtol=0, atol=1e-12)
+
+
+def test_without_positions_the_source_is_a_bag(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Transformer(TINY, V).double()
+    source, target = torch.randint(WORDS, V, (B, S)), torch.randint(WORDS, V, (B, T))
+    shuffled = source[:, torch.randperm(S)]
+    assert (model(source, target) - model(shuffled, target)).abs().max() > 1e-3
+    monkeypatch.setattr(transformer, "sinusoids", lambda T, C, *rest: torch.zeros(T, C))
+    torch.testing.assert_close(model(source, target), model(shuffled, target))
+
+
+@either_norm
+def test_no_position_sees_what_it_predicts_and_none_sees_filling(pre_norm: bool) -> None:
+    model = Transformer(replace(TINY, pre_norm=pre_norm), V).double()
+    source, target = torch.randint(WORDS, V, (1, S)), torch.randint(WORDS, V, (1, T))
+    before = model(source, target)
+    changed = target.clone()
+    changed[0, 3] = WORDS + (changed[0, 3] - WORDS + 1) % (V - WORDS)
+    after = model(source, changed)
+    torch.testing.assert_close(after[:, :3], before[:, :3])
+    assert (after[:, 3:] - before[:, 3:]).abs().amax(-1).min() > 1e-6
+    padded = F.pad(source, (0, 4), value=PAD)
+    torch.testing.assert_close(model(padded, target), before)
+
+
+def test_embeddings_are_shared_and_as_loud_as_positions() -> None:
+    model = Transformer(replace(TINY, width=96), V)
+    with torch.no_grad():
+        loud = (model.embedding.weight * math.sqrt(96)).var().item()
+    assert loud == pytest.approx(1, abs=0.1)
+    assert sinusoids(200, 96).square().mean().item() == pytest.approx(0.5, abs=1e-3)
+    model(torch.tensor([[3, 4]]), torch.tensor([[START, 5]]))[0, 1, 7].backward()
+    moved = model.embedding.weight.grad.abs().sum(1).nonzero().flatten().tolist()
+    assert moved == [START, 3, 4, 5, 7]
+
+
+def test_schedule_is_equation_3() -> None:
+    for step in (1, 7, 3999, 4000, 4001, 100_000):
+        exact = 512**-0.5 * min(step**-0.5, step * 4000**-1.5)
+        assert learning_rate(step, 512, 4000) == pytest.approx(exact, rel=1e-12)
+    rates = [learning_rate(step, 512, 400) for step in range(1, 2001)]
+    assert max(rates) == rates[399] == pytest.approx((512 * 400) ** -0.5, rel=1e-12)
+
+
+def test_least_smoothed_loss_is_the_entropy_of_the_target() -> None:
+    wanted = torch.full((V,), 0.1 / V, dtype=torch.float64)
+    wanted[4] += 0.9
+    entropy = -(wanted * wanted.log()).sum()
+    logits = wanted.log()[None, None].requires_grad_()
+    loss = smoothed_loss(logits, torch.tensor([[4]]), 0.1)
+    torch.testing.assert_close(loss, entropy)
+    assert torch.autograd.grad(loss, logits)[0].abs().max() < 1e-12
+    # Without smoothing the loss falls on, however sure the model is.
+    sharper = (3 * logits).detach()
+    assert smoothed_loss(sharper, torch.tensor([[4]]), 0.1) > loss
+    hard = [smoothed_loss(x, torch.tensor([[4]]), 0.0) for x in (logits, sharper)]
+    assert hard[1] < hard[0]
+
+
+def last_gradient(layers: int, pre_norm: bool) -> float:
+    """The norm of the last feed-forward network's gradient before training, over draws."""
+    config = Config(layers=layers, heads=4, width=32, hidden=64, pre_norm=pre_norm)
+    norms = []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        model = Transformer(config, 40)
+        source, target = torch.randint(WORDS, 40, (8, 10)), torch.randint(WORDS, 40, (8, 11))
+        smoothed_loss(model(source, target[:, :-1]), target[:, 1:], 0.0).backward()
+        norms.append(model.decoder[-1].feed_forward.contract.weight.grad.norm().item())
+    return sum(norms) / len(norms)
+
+
+def test_gradient_at_the_top_falls_with_depth_only_under_pre_norm() -> None:
+    """Xiong 2020, theorem 1: independent of depth, against one over its root."""
+    post, pre = (last_gradient(12, p) / last_gradient(2, p) for p in (False, True))
+    assert post == pytest.approx(1, abs=0.25)
+    assert pre == pytest.approx(math.sqrt(2 / 12), abs=0.15)
+
+
+def test_greedy_writes_what_one_pass_finds_likeliest() -> None:
+    model = Transformer(TINY, V).double()
+    source = torch.randint(WORDS, V, (40, 6))
+    written = greedy(model, source, 9)
+    going = ~(written == END).any(1)
+    assert going.sum() > 20
+    shifted = F.pad(written, (1, 0), value=START)[:, :-1]
+    assert torch.equal(written[going], model(source, shifted).argmax(-1)[going])
+
+
+def test_greedy_writes_nothing_after_the_end() -> None:
+    script = torch.tensor([[5, 6, END, 7, 7], [END, START, 4, 4, 4], [3, 3, 3, 3, 3]])
+
+    class Scripted(Transformer):
+        def decode(self, y: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+            return F.one_hot(script[:, : y.shape[1]], V).double()
+
+    written = greedy(Scripted(TINY, V), torch.full((3, 4), 5), 5)
+    assert written.tolist() == [[5, 6, END, PAD, PAD], [END, *[PAD] * 4], [3] * 5]
+
+
+# Size
+
+
+def size(config: Config, vocabulary: int) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in Transformer(config, vocabulary).parameters())
+
+
+def test_sizes_are_what_the_page_says() -> None:
+    assert size(BASE, VOCABULARY) == 63_045_632
+    assert size(BIG, VOCABULARY) == 214_171_648
+    for config in (BASE, BIG):
+        d, ff = config.width, config.hidden
+        encoder, decoder = 4 * d * d + 2 * d * ff + ff + 5 * d, 8 * d * d + 2 * d * ff + ff + 7 * d
+        assert size(config, 0) == 6 * (encoder + decoder)
+    assert size(BASE, 0) == 44_101_632
+    assert size(BIG, 0) == 176_283_648
+
+
+def test_one_vocabulary_makes_every_size_of_table_3_but_the_last() -> None:
+    """Rows base and C, in millions."""
+    rows = [
+        (BASE, 65),
+        (replace(BASE, layers=2), 36),
+        (replace(BASE, layers=4), 50),
+        (replace(BASE, layers=8), 80),
+        (replace(BASE, width=256), 28),
+        (replace(BASE, width=1024), 168),
+        (replace(BASE, hidden=1024), 53),
+        (replace(BASE, hidden=4096), 90),
+    ]
+    assert [round(size(config, 41_100) / 1e6) for config, _ in rows] == [n for _, n in rows]
+    assert size(BASE, 41_100) == 65_144_832
+    assert round(size(BIG, 41_100) / 1e6) == 218
+    assert round(size(BIG, 35_900) / 1e6) == 213
+    # And no vocabulary fits both.
+    assert size(BASE, 35_900) < 62.6e6
+
+
+def test_defaults_of_the_full_sizes_are_the_papers() -> None:
+    assert (BASE.layers, BASE.heads, BASE.dropout, BASE.smoothing, BASE.warmup) == (
+        *(6, 8, 0.1),
+        *(0.1, 4000),
+    )
+    assert (BIG.heads, BIG.dropout, BIG.steps, BIG.pre_norm) == (16, 0.3, 300_000, False)
+
+
+# Task and training
+
+
+def test_targets_are_the_source_backwards_or_in_order() -> None:
+    for name in ("reverse", "sort"):
+        source, target, tokenizer = task(name, 50, 9)
+        assert (target[:, 0] == START).all()
+        assert (target[:, -1] == END).all()
+        for x, y in zip(source.tolist(), target[:, 1:-1].tolist(), strict=True):
+            assert y == (x[::-1] if name == "reverse" else sorted(x))
+        assert source.min() == WORDS
+        assert source.max() == WORDS + len(tokenizer) - 1
+    with pytest.raises(UserError, match="choose reverse, sort or multi30k"):
+        corpus("wmt14", TINY)
+
+
+def test_a_width_without_pairs_is_a_users_error() -> None:
+    with pytest.raises(UserError, match="width 9 is odd"):
+        sinusoids(3, 9)
+
+
+def test_measures_measure() -> None:
+    """A model that is right in all but one letter."""
+    source, target, _ = task("reverse", 4, 5)
+
+    class Perfect(Transformer):
+        def decode(self, y: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+            logits = F.one_hot(target[:, 1:][:, : y.shape[1]], V).float() * 100
+            logits[2, 1:2] = logits[2, 1:2].roll(1, dims=-1)
+            return logits
+
+    numbers = evaluate(Perfect(TINY, V), source, target)
+    assert numbers["exact"] == 0.75
+    assert numbers["tokens"] == pytest.approx(1 - 1 / 24)
+    assert numbers["test_loss"] == pytest.approx(100 / 24)
+
+
+def test_training_and_its_shapes(tmp_path: Path) -> None:
+    config = replace(TINY, width=18, hidden=20)
+    with check_shapes("papers/transformers/transformer.py", C=18, H=3, M=20):
+        train(config, quiet(tmp_path))
+        model = Transformer(replace(config, pre_norm=True), V)
+        source, target = torch.randint(WORDS, V, (2, 7)), torch.randint(WORDS, V, (2, 5))
+        evaluate(model, source, target)
+        alignment(model, source, target)
+        sinusoids(5, 18)
+    assert (tmp_path / "heads.png").exists()
+
+
+def test_translation_trains_on_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sentences = [("ein Hund läuft", "a dog runs"), ("zwei Hunde", "two dogs here now")] * 20
+    monkeypatch.setattr(transformer, "multi30k", lambda split: sentences)
+    monkeypatch.setattr(transformer, "HELD_OUT", 4)
+    source, target, tokenizer = corpus("multi30k", TINY)
+    assert len(source) == len(target) == 44
+    english = target[1]
+    assert english[0] == START
+    words = english[(english >= WORDS)] - WORDS
+    assert tokenizer.decode(words) == "two dogs here now"
+    assert english[len(words) + 1] == END
+    assert (source[0] == PAD).any() or (source[1] == PAD).any()
+    numbers = train(
+        replace(TINY, width=24, steps=60, warmup=30, batch=8), quiet(tmp_path, "multi30k")
+    )
+    assert numbers["test_loss"] < 0.5 * math.log(len(tokenizer))
+
+
+@pytest.mark.slow
+def test_a_short_run_learns_to_write_backwards(tmp_path: Path) -> None:
+    config = Config(layers=1, width=32, hidden=64, length=6, warmup=150, steps=700)
+    numbers = train(config, quiet(tmp_path))
+    assert numbers["exact"] > 0.95
