@@ -145,9 +145,7 @@ class Adam(torch.optim.Optimizer):
                     self.update(theta, theta.grad, self.state[theta], group)
         return loss
 
-    def update(
-        self, theta: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]
-    ) -> None:
+    def update(self, theta: Tensor, g: Tensor, state: State, group: State) -> None:
         r"""
         ### The update
 
@@ -200,9 +198,11 @@ def largest_step(lr: float, beta1: float, beta2: float) -> float:
     By the inequality of Cauchy and Schwarz, for $\beta_1^2 < \beta_2$ and large $t$,
 
     $$
-    m_t = (1 - \beta_1) \sum_i \frac{\beta_1^{t-i}}{\beta_2^{(t-i)/2}} \cdot \beta_2^{(t-i)/2} g_i
-    \quad\Rightarrow\quad
-    |\Delta_t| \le \alpha \, \frac{1 - \beta_1}{\sqrt{(1 - \beta_2)(1 - \beta_1^2 / \beta_2)}}.
+    \begin{aligned}
+    m_t &= (1 - \beta_1) \sum_i \frac{\beta_1^{t-i}}{\beta_2^{(t-i)/2}}
+    \cdot \beta_2^{(t-i)/2} g_i \\
+    |\Delta_t| &\le \alpha \, \frac{1 - \beta_1}{\sqrt{(1 - \beta_2)(1 - \beta_1^2 / \beta_2)}}.
+    \end{aligned}
     $$
 
     Equality needs $g_i \propto (\beta_2 / \beta_1)^i$: a gradient that grows by 11 % at every
@@ -232,9 +232,7 @@ class AdaMax(Adam):
     $\alpha = 0.002$, twice Adam's.
     """
 
-    def update(
-        self, theta: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]
-    ) -> None:
+    def update(self, theta: Tensor, g: Tensor, state: State, group: State) -> None:
         if not state:
             state.update(t=0, m=torch.zeros_like(theta), u=torch.zeros_like(theta))
         state["t"] += 1
