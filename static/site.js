@@ -82,6 +82,11 @@
   });
 
   // Copying code gives code.
+  const lines = (cell) => {
+    const found = cell.getElementsByClassName("l");
+    const [first, last] = [found[0], found[found.length - 1]].map((line) => line.dataset.n);
+    return first === last ? `line ${first}` : `lines ${first} to ${last}`;
+  };
   const write = async (text) => {
     try { await navigator.clipboard.writeText(text); } catch {
       const area = document.body.appendChild(Object.assign(document.createElement("textarea"), { value: text, className: "unseen" }));
@@ -90,15 +95,12 @@
       area.remove();
     }
   };
-  for (const cell of all(".rows .code")) {
-    const lines = all(".l", cell);
+  const addCopy = (cell) => {
     const button = document.createElement("button");
-    const [first, last] = [lines[0], lines.at(-1)].map((line) => line.dataset.n);
     Object.assign(button, { type: "button", className: "copy", textContent: "Copy" });
-    cell.dataset.label = first === last ? `line ${first}` : `lines ${first} to ${last}`;
-    button.setAttribute("aria-label", `Copy ${cell.dataset.label}`);
+    button.setAttribute("aria-label", `Copy ${lines(cell)}`);
     cell.append(button);
-  }
+  };
   addEventListener("click", async (event) => {
     const button = event.target.closest(".copy");
     if (!button) return;
@@ -127,26 +129,43 @@
     event.preventDefault();
   });
 
-  // What scrolls sideways can be reached with the keyboard; what doesn't is no stop.
-  const names = { table: "Table", math: "Formula", fence: "Code" };
-  const scrollers = all(".code pre, .table, .math, .prose pre");
+  // What scrolls sideways is a stop of the Tab key; what doesn't is none. Lines of code are counted, not measured, and the
+  // rest is measured when it comes near: a long page is not laid out for this.
+  const cells = all(".rows .code");
+  const boxes = all(".table, .math, .prose pre");
+  const stop = (box, name) => {
+    if (!name) return ["tabindex", "role", "aria-label"].forEach((key) => box.removeAttribute(key));
+    box.tabIndex = 0;
+    box.setAttribute("role", "group");
+    box.setAttribute("aria-label", name);
+  };
+  const names = { table: "Table", math: "Formula" };
+  const longest = cells.map((cell) => Math.max(...cell.textContent.split("\n").map((line) => line.replace(/[^\0-\x7f]/g, "  ").length)));
   const reach = () => {
+    const pre = cells[0]?.firstElementChild;
+    const size = pre && parseFloat(getComputedStyle(pre).fontSize);
+    const room = pre && (pre.clientWidth - parseFloat(getComputedStyle(pre).paddingRight)) / size;
+    cells.forEach((cell, index) => stop(cell.firstElementChild, 3.3 + (longest[index] + 1) * .6 > room && `Code, ${lines(cell)}`));
+    boxes.forEach((box) => { stop(box, names[box.className] || "Code"); near.unobserve(box); near.observe(box); });
+  };
+  const measure = (seen) => {
     // A formula a little too wide for its column gets a little smaller.
-    const formulas = scrollers.filter((box) => box.className === "math");
+    const formulas = seen.filter((box) => box.className === "math");
     formulas.forEach((box) => { box.style.fontSize = ""; });
     const fits = formulas.map((box) => Math.max(box.clientWidth / box.scrollWidth, .78));
     formulas.forEach((box, index) => { if (fits[index] < 1) box.style.fontSize = `${fits[index] - .005}em`; });
-    const wide = scrollers.map((box) => box.scrollWidth > box.clientWidth);
-    scrollers.forEach((box, index) => {
-      if (!wide[index]) return ["tabindex", "role", "aria-label"].forEach((name) => box.removeAttribute(name));
-      box.tabIndex = 0;
-      box.setAttribute("role", "group");
-      box.setAttribute("aria-label", names[box.className] || `Code, ${box.parentElement.dataset.label || "example"}`);
-    });
+    const fine = seen.filter((box) => box !== document.activeElement && box.scrollWidth <= box.clientWidth);
+    fine.forEach((box) => stop(box));
   };
+  const near = new IntersectionObserver((entries) => {
+    const seen = entries.filter((entry) => entry.isIntersecting).map((entry) => entry.target);
+    measure(seen.filter((box) => !box.classList.contains("code")));
+    for (const cell of seen) if (cell.classList.contains("code")) { addCopy(cell); near.unobserve(cell); }
+  }, { rootMargin: "100% 0px" });
+  cells.forEach((cell) => near.observe(cell));
   let width = 0;
-  new ResizeObserver(() => { if (width !== (width = innerWidth)) reach(); }).observe(document.body);
-  document.fonts.addEventListener("loadingdone", reach);
+  new ResizeObserver(() => { if (width !== (width = innerWidth)) reach(); }).observe(root);
+  document.fonts.ready.then(() => boxes.forEach((box) => { near.unobserve(box); near.observe(box); }));
 
   // Notation: a symbol lights up its name in the code, a name shows its symbol.
   const entries = new Map(all(".notation .pair").map((entry) => [entry.dataset.name, entry]));
