@@ -55,7 +55,7 @@ class Loop:
         run.loops += 1
         folder = run.out / "checkpoints"
         self.store = Checkpoints(folder if run.loops == 1 else folder / f"loop-{run.loops}")
-        self.stop = self.saved = False
+        self.asked_to_stop = self.saved = False
 
     def steps(self) -> Iterator[int]:
         r"""
@@ -77,15 +77,16 @@ class Loop:
                     run.step = run.before + done - 1
                     yield done - 1
                     due = done == total or (every > 0 and done % every == 0)
-                    if done < next_look and not due and not (self.stop and alone):
+                    if done < next_look and not due and not (self.asked_to_stop and alone):
                         continue
                     now = time.perf_counter()
                     rate = (done - last_look) / max(now - moment, 1e-9)
                     last_look, moment = done, now
-                    next_look = done + self.look(progress, done, rate)
-                    if due or self.stop:
+                    ahead, stop = self.look(progress, done, rate)
+                    next_look = done + ahead
+                    if due or stop:
                         self.save(done)
-                    if self.stop and done < total:
+                    if stop and done < total:
                         progress.close()
                         run.say(f"stopped after step {done}; to go on: {run.resume_command}")
                         raise KeyboardInterrupt
@@ -93,7 +94,7 @@ class Loop:
             progress.close()
             run.before += max(total, start)
 
-    def look(self, progress: Progress, done: int, rate: float) -> int:
+    def look(self, progress: Progress, done: int, rate: float) -> tuple[int, bool]:
         r"""
         ## Looking
 
@@ -102,8 +103,7 @@ class Loop:
         """
         run = self.run
         ahead = int(min(max(rate / 2, 1), 1000)) if run.rank == 0 else 0
-        rows, (stop, ahead_of_all) = run.logged.gather(self.stop, ahead)
-        self.stop = stop > 0
+        rows, (ahead_of_all, stops) = run.logged.gather(ahead, self.asked_to_stop)
         if run.tracker is not None:
             run.tracker.write(rows)
         latest = {name: value for _, name, value in rows}
@@ -113,7 +113,7 @@ class Loop:
             if "loss" in name and not math.isfinite(value):
                 self.fail(f"{name} is {value} at step {step - run.before}", before.get(name))
             before[name] = value
-        return int(ahead_of_all)
+        return int(ahead_of_all), stops > 0
 
     def fail(self, what: str, before: float | None = None) -> None:
         was = "" if before is None else f" (it was {number(before)} one step earlier)"
@@ -199,9 +199,9 @@ class Loop:
             return
 
         def raise_flag(number: int, frame: FrameType | None) -> None:
-            if self.stop:
+            if self.asked_to_stop:
                 raise KeyboardInterrupt
-            self.stop = True
+            self.asked_to_stop = True
 
         # torchrun ends the survivors of a dead process with SIGTERM: they cannot finish their
         # step and must not wait.

@@ -62,7 +62,7 @@ class Run:
         self.rank, self.world = self.group.rank, self.group.size
         self.device = find_device(self.options, self.group)
         self.group.join(self.device)
-        file = getattr(sys.modules[type(config).__module__], "__file__", None)
+        file = getattr(sys.modules.get(type(config).__module__), "__file__", None)
         script = Path(file or "interactive/run.py").resolve()
         self.name = f"{script.parent.name}/{script.stem}"
         self.out = self.options.out or Path("runs") / self.name

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
+import stat
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,6 +53,25 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot write: No space left"):
         write_whole(path, fail)
     assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_name_moves_in_one_step_after_the_content_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_whole(path, lambda file: file.write(b"old"))
+    seen: list[tuple[bytes, bool]] = []
+
+    def fsync(descriptor: int) -> None:
+        seen.append((path.read_bytes(), stat.S_ISDIR(os.fstat(descriptor).st_mode)))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with path.open("rb") as before:
+        write_whole(path, lambda file: file.write(b"new"))
+        # Whoever had it open still reads the old content to its end: nothing was overwritten.
+        assert before.read() == b"old"
+    assert seen == [(b"old", False), (b"new", True)]
     assert list(tmp_path.iterdir()) == [path]
 
 
