@@ -12,4 +12,5 @@ where most reproductions fail. These pages take its words one at a time, and eac
 with the idea and a control without it.
 
 - [The training loop](loop.py): eight lines, and why each is where it is.
+- [Warm-up and cosine decay](schedule.py): the learning rate as a function of the step.
 """
