@@ -257,20 +257,20 @@ class Config:
     what punishes a step that is too large.
     """
 
-    # learning rate of Adam; AdaMax takes twice as much
     lr: float = 0.01
-    # decay of the average of squared gradients
+    "learning rate of Adam; AdaMax takes twice as much"
     beta2: float = 0.999
-    # learning rate of SGD
+    "decay of the average of squared gradients"
     sgd_lr: float = 0.05
-    # units in a hidden layer
+    "learning rate of SGD"
     width: int = 256
-    # hidden layers
+    "units in a hidden layer"
     layers: int = 4
-    # images in a minibatch
+    "hidden layers"
     batch: int = 128
-    # minibatches
+    "images in a minibatch"
     steps: int = 600
+    "minibatches"
 
 
 def network(width: int, layers: int) -> nn.Sequential:
