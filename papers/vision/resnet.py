@@ -124,6 +124,8 @@ class Block(nn.Module):
     $$
     y = \mathcal{F}(x, \{W_i\}) + W_s x.
     $$
+
+    Without a shortcut the same layers forget $x$. That is a plain network, our control.
     """
 
     def __init__(self, layers: nn.Sequential, shortcut: nn.Module | None) -> None:
@@ -132,7 +134,6 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.layers(x)  # (B, D, P, Q)
-        # The control: a plain network has the same layers and forgets x.
         if self.shortcut is not None:
             y = y + self.shortcut(x)  # (B, D, P, Q)
         return F.relu(y)  # (B, D, P, Q)
@@ -177,7 +178,7 @@ def basic(C: int, D: int, stride: int) -> nn.Sequential:
     layer, $W_1 x + x = (W_1 + I) x$ would be a linear layer again.
     """
     return nn.Sequential(
-        convolution(C, D, 3, stride),  # down to (B, D, P, Q)
+        convolution(C, D, 3, stride),
         nn.ReLU(),
         convolution(D, D, 3),
     )
@@ -329,21 +330,26 @@ def cifar(
 
 def gradient_growth(model: ResNet, x: Tensor, labels: Tensor) -> float:
     r"""
-    ## It is the gradients after all
+    ## What the gradients say
 
-    Why do plain networks degrade? Section 4.1 argues that vanishing gradients are unlikely,
-    because batch normalization keeps their norms healthy, and leaves the reason to future
-    work. We measure, in a new network, the gradient's norm before the first block over that
-    behind the last. They do not vanish. Backwards through a plain network they *grow*, by
-    about the same factor in each block, so exponentially with depth, and no learning rate
-    suits both ends.
+    Why do plain networks degrade? Section 4.1 finds gradients of healthy norm, thanks to
+    batch normalization, and leaves the reason to future work. We look at a network that has
+    not taken a step yet, and divide the gradient's norm before the first block by the norm
+    behind the last. Backwards through a plain network the gradient *grows*, by about the
+    same factor in each block: twice the depth squares the ratio.
 
     The cause is the normalization itself (Yang and others, 2019,
     [arXiv](https://arxiv.org/abs/1902.08129)). With shortcuts the variance of $x$ adds up
     from block to block while $\mathcal{F}(x)$ stays normalized. So block $l$ changes its
     input by one part in about $l$, the deeper the less (De and Smith, 2020,
-    [arXiv](https://arxiv.org/abs/2002.10444)). Twice the depth then doubles the ratio of the
-    norms, where a plain network squares it.
+    [arXiv](https://arxiv.org/abs/2002.10444)), and twice the depth only doubles the ratio.
+
+    Before a normalization only the direction of the weights counts. Weights that are $c$
+    times as long get $1/c$ of the gradient, and a step turns them by $1/c^2$ of the angle.
+    In a plain network of 56 layers the first few steps throw the first layers away from
+    where they were. Ten steps later they are many times as long and hardly turn again, and
+    the ratio is near one: healthy norms, as the paper says, in front of layers that stay at
+    random. The tests follow it. With shortcuts nothing of the kind happens.
     """
     first = model.stem(x)  # (B, C, H, W)
     last = model.stages(first)  # (B, D, P, Q)
@@ -379,18 +385,18 @@ class Config:
     "steps at a tenth of the learning rate before; 110 layers on CIFAR-10 take 400"
 
 
-def rate(step: int, config: Config) -> float:
+def rate(config: Config, step: int) -> float:
     r"""
-    ## Learning rate
+    ## The learning rate
 
-    The paper divides by ten after 32,000 and 48,000 of 64,000 steps: at half and at three
-    quarters. Its 110 layers do not start at 0.1, and train with 0.01 until the training
-    error is below 80 %, which is about 400 steps.
+    A factor on it: the paper divides by ten after 32,000 and 48,000 of 64,000 steps, at half
+    and at three quarters. Its 110 layers do not start at 0.1, and train with 0.01 until the
+    training error is below 80 %, which takes about 400 steps.
     """
     if step < config.warmup:
-        return config.lr / 10
+        return 0.1
     drops = (2 * step >= config.steps) + (4 * step >= 3 * config.steps)
-    return config.lr * 0.1**drops
+    return 0.1**drops
 
 
 def images_of(name: str, part: str) -> tuple[Tensor, Tensor]:
@@ -456,21 +462,22 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     images, test_images = images - mean, test_images - mean
     batches = run.batches(images, labels, size=config.batch)
     colours, photographs = images.shape[1], images.shape[1] == 3
-
     network = cifar(config.n, config.width, colours, residual=config.residual)
     growth = gradient_growth(network, images[:128], labels[:128])
     model = run.prepare(network)
     optimizer = torch.optim.SGD(model.parameters(), lr=config.lr, momentum=0.9, weight_decay=1e-4)
-    for step in run.steps(config.steps, model=model, optimizer=optimizer):
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(config, step))
+
+    for step in run.steps(config.steps, model=model, optimizer=optimizer, schedule=schedule):
         x, targets = batches[step]  # (B, C, H, W), (B,)
         chance = run.share(torch.rand(config.batch, 3, generator=run.generator))  # (B, 3)
         x = augment(x, chance.to(run.device), photographs)  # (B, C, H, W)
-        optimizer.param_groups[0]["lr"] = rate(step, config)
         with run.autocast():
             loss = F.cross_entropy(model(x), targets)
         optimizer.zero_grad()
         run.backward(loss)
         run.update(optimizer)
+        schedule.step()
         run.log(loss=loss)
 
     train_error, train_loss = evaluate(model, images, labels)

@@ -202,6 +202,7 @@ def multiplications(model: nn.Module) -> float:
     return counter.get_total_flops() / 2e9
 
 
+@pytest.mark.slow
 def test_table_1_costs() -> None:
     with torch.device("meta"):
         costs = {number: multiplications(resnet(number, option="A")) for number in (18, 34)}
@@ -226,7 +227,15 @@ def test_figure_5_blocks_cost_alike_and_a_projection_doubles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "millions"), [(3, 0.27), (5, 0.46), (7, 0.66), (9, 0.85), (18, 1.7), (200, 19.4)]
+    ("n", "millions"),
+    [
+        (3, 0.27),
+        (5, 0.46),
+        (7, 0.66),
+        (9, 0.85),
+        (18, 1.7),
+        pytest.param(200, 19.4, marks=pytest.mark.slow),
+    ],
 )
 def test_table_6_counts(n: int, millions: float) -> None:
     with torch.device("meta"):
@@ -298,6 +307,49 @@ def test_gradients_of_plain_networks_explode_with_depth_and_residual_ones_do_not
     assert growth[True, 18] == pytest.approx(2 * growth[True, 9], rel=0.25)
 
 
+@pytest.mark.slow
+def test_first_layers_of_a_plain_network_are_thrown_away_and_stay_there() -> None:
+    """The ratio is healthy ten steps later, as the paper says, but the layers no longer turn."""
+    images, labels = images_of("digits", "train")
+    images = images - images.mean(0)
+    length, turn, growth = {}, {}, {}
+    for residual in (True, False):
+        torch.manual_seed(0)
+        model = cifar(9, 8, 1, residual=residual)
+        optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9, weight_decay=1e-4)
+        seen = [model.stem[0].weight.detach().clone()]
+        for step in range(40):
+            rows = torch.randint(len(images), (64,))
+            optimizer.zero_grad()
+            F.cross_entropy(model(images[rows]), labels[rows]).backward()
+            optimizer.step()
+            if step in (9, 19, 39):
+                seen.append(model.stem[0].weight.detach().clone())
+            if step == 9:
+                growth[residual] = gradient_growth(model, images[:128], labels[:128])
+        length[residual] = (seen[1].norm() / seen[0].norm()).item()
+        both = seen[2].flatten().double(), seen[3].flatten().double()
+        turn[residual] = 1 - F.cosine_similarity(*both, dim=0).item()
+    assert length[False] > 10
+    assert length[True] < 1.2
+    assert growth[False] < 10
+    assert turn[True] > 20 * turn[False]
+
+
+def test_longer_weights_before_a_normalization_get_a_smaller_gradient() -> None:
+    torch.manual_seed(0)
+    layer = page.convolution(3, 4, 3).double()
+    layer[1].eps = 1e-12
+    x, slope = torch.randn(2, 3, 5, 6).double(), torch.randn(2, 4, 5, 6).double()
+    (short,) = torch.autograd.grad((layer(x) * slope).sum(), layer[0].weight)
+    y = layer(x)
+    with torch.no_grad():
+        layer[0].weight.mul_(7)
+    torch.testing.assert_close(layer(x), y)
+    (long,) = torch.autograd.grad((layer(x) * slope).sum(), layer[0].weight)
+    torch.testing.assert_close(long, short / 7)
+
+
 def test_variance_adds_up_from_block_to_block() -> None:
     images, _ = images_of("digits", "train")
     torch.manual_seed(0)
@@ -364,9 +416,9 @@ def test_crops_reach_every_place_equally() -> None:
 def test_learning_rate_is_that_of_section_4_2() -> None:
     config = Config(steps=64_000, lr=0.1, warmup=400)
     places = (0, 399, 400, 31_999, 32_000, 47_999, 48_000, 63_999)
-    rates = [rate(step, config) for step in places]
+    rates = [config.lr * rate(config, step) for step in places]
     assert rates == pytest.approx([0.01, 0.01, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
-    assert rate(0, Config()) == Config().lr
+    assert rate(Config(), 0) == 1
 
 
 @pytest.mark.parametrize("kind", ["basic", "bottleneck"])
@@ -442,6 +494,13 @@ def test_training_learns(tmp_path: Path) -> None:
     numbers = train(Config(n=1, width=4, steps=100, lr=0.1), quiet(tmp_path))
     assert numbers["train_error"] < 0.2  # of ten classes, blind: 0.9
     assert numbers["train_loss"] < 0.7  # blind: 2.3
+
+
+def test_both_sets_are_prepared_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tested on the images that it was trained on, a network makes the same errors."""
+    monkeypatch.setattr(page, "images_of", lambda name, part: images_of(name, "train"))
+    numbers = train(Config(n=1, width=4, steps=20), quiet(tmp_path))
+    assert numbers["test_error"] == numbers["train_error"] > 0
 
 
 def test_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
