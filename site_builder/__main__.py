@@ -8,6 +8,7 @@ folder of Python files.
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 
@@ -40,6 +41,9 @@ def main(given: list[str] | None = None) -> int:
     out: Path = args.out or source / "site"
     # Imported here, so that a wrong argument is answered at once.
     from site_builder.build import Builder
+
+    # Syntax trees are many small objects and no cycles: looking for those costs a tenth of a build.
+    gc.set_threshold(100_000, 50, 50)
     from site_builder.problem import BuildError
 
     try:

@@ -138,14 +138,21 @@ class Builder:
     def _draft(
         self, settings: Settings, sources: list[Source]
     ) -> tuple[list[Draft], list[Problem]]:
-        from site_builder.parallel import draft_all
+        from site_builder.draft import draft
+        from site_builder.parallel import side_by_side
         from site_builder.site import distinct
 
         roots = frozenset(source.module.split(".")[0] for source in sources)
         if roots != self._roots:
             self._drafts, self._roots = {}, roots
+        # Large files first, so that no process is left alone with one at the end.
         new = [source for source in sources if source not in self._drafts]
-        fresh = {draft.source: draft for draft in draft_all(new, roots, settings)}
+        new.sort(key=lambda source: -len(source.text))
+
+        def work(source: Source) -> Draft:
+            return draft(source, roots, settings.requires_front_matter(source.path))
+
+        fresh = dict(zip(new, side_by_side(work, new), strict=True))
         self._drafts = {s: fresh.get(s) or self._drafts[s] for s in sources}
         return distinct(self._drafts.values())
 

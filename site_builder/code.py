@@ -23,10 +23,12 @@ References = dict[tuple[int, int], str]
 
 
 @functools.cache
-def _opening(kind: _TokenType) -> str:
+def _style(kind: _TokenType) -> tuple[str, bool]:
+    """The opening tag of a token, empty for one without a colour, and whether it is a name."""
     style = next(STANDARD_TYPES[k] for k in reversed(kind.split()) if k in STANDARD_TYPES)
     # Plain names and white space have no colour of their own, and are half of all tokens.
-    return f'<span class="{style}">' if style not in {"", "n", "w"} else ""
+    opening = f'<span class="{style}">' if style not in {"", "n", "w"} else ""
+    return opening, Name in kind.split()
 
 
 def highlight(
@@ -43,7 +45,7 @@ def highlight(
     line: list[str] = []
     begin = 0
     for at, kind, value in PythonLexer().get_tokens_unprocessed(text):
-        opening = _opening(kind)
+        opening, is_name = _style(kind)
         if "\n" in value:
             *whole, value = value.split("\n")
             for part in whole:
@@ -53,22 +55,19 @@ def highlight(
                 begin = at = at + len(part) + 1
         if not value:
             continue
-        html = _span('<span class="n">' if value in symbols else opening, value)
+        html = _span('<span class="n">' if is_name and value in symbols else opening, value)
         if kind is Comment.Single and any(not piece.isspace() for piece in line):
             if chip := CHIP.match(value):
                 shape = escape(chip[1], quote=False)
                 # The hash is there for whoever copies the line, and hidden from whoever reads it.
                 html = f'<span class="chip"><span class="hash"># </span>{shape}</span>'
-        elif (
-            references
-            and Name in kind.split()
-            and (key := (len(lines) + 1, at - begin)) in references
-        ):
+        elif is_name and references and (key := (len(lines) + 1, at - begin)) in references:
             html = f'<a class="ref" href="ref:{references[key]}">{html}</a>'
         line.append(html)
     return lines
 
 
+@functools.lru_cache(maxsize=8192)
 def _span(opening: str, text: str) -> str:
     html = escape(text, quote=False)
     return f"{opening}{html}</span>" if opening and text else html
@@ -88,5 +87,5 @@ def highlight_fence(body: str, language: str) -> str:
         lexer = get_lexer_by_name(language or "text", stripnl=False)
     except ClassNotFound:
         lexer = get_lexer_by_name("text", stripnl=False)
-    parts = [_span(_opening(kind), value) for kind, value in lexer.get_tokens(body)]
+    parts = [_span(_style(kind)[0], value) for kind, value in lexer.get_tokens(body)]
     return f'<pre class="fence"><code>{"".join(parts)}</code></pre>'

@@ -87,13 +87,19 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _mapping(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise ValueError("must be a mapping")
-    return {str(key): str(item or "") for key, item in value.items()}
+    if not isinstance(value, dict) or not all(map(_plain, [*value, *value.values()])):
+        raise ValueError("must be a mapping of text to text")
+    return {str(key): "" if item is None else str(item) for key, item in value.items()}
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)
 
 
 def _claims(value: Any) -> tuple[Claim, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+    if not isinstance(value, list) or not all(
+        isinstance(item, dict) and all(map(_plain, item.values())) for item in value
+    ):
         raise ValueError(
             "must be a list of mappings with what, paper, and run with metric, or note"
         )
@@ -160,14 +166,16 @@ def _load(path: str, text: str, line: int) -> tuple[dict[str, Any], dict[str, in
     # Only files with front matter pay for the import.
     import yaml
 
+    # The parser in C where PyYAML was built with it.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        node = loader.get_single_node()
+        values = loader.construct_document(node) if node else None
     except yaml.MarkedYAMLError as error:
         at = line + (error.problem_mark.line if error.problem_mark else 0)
         reason = f"front matter is not YAML: {error.problem or error.context}"
         return {}, {}, [Problem(path, at, f"{reason}; quote a value that holds a colon")]
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         return {}, {}, [Problem(path, line, f"front matter is not YAML: {error}")]
     if values is None:
         return {}, {}, []

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -64,7 +64,16 @@ class _Scope:
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 # Nodes in which no name stands that could lead anywhere. Where the parts of an f-string are,
 # Python says only since 3.12.
-BARREN = (ast.Constant, ast.JoinedStr, ast.expr_context, ast.operator, ast.boolop, ast.cmpop)
+BARREN = (ast.Constant, ast.JoinedStr)
+PLAIN = frozenset({"ctx", "op", "ops", "id", "attr", "arg", "name", "names", "type_comment"})
+
+
+# For each kind of node, the fields that may hold names in use.
+PARTS = {
+    kind: tuple(field for field in kind._fields if field not in PLAIN)
+    for kind in vars(ast).values()
+    if isinstance(kind, type) and issubclass(kind, ast.AST)
+}
 
 
 def references(
@@ -103,7 +112,7 @@ def references(
             some = (given.vararg, given.kwarg)
             every = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, some)]
             scope.names |= {argument.arg for argument in every}
-        for field in node._fields:
+        for field in PARTS[type(node)]:
             value = getattr(node, field, None)
             children = value if isinstance(value, list) else (value,)
             stack += [
@@ -179,14 +188,14 @@ def relative(url: str, page: str) -> str:
     return posixpath.relpath(path, posixpath.dirname(page) or ".") + mark + anchor
 
 
-def resolve_code(lines: Iterable[str], page: str, targets: Targets) -> list[str]:
+def resolve_code(lines: tuple[str, ...], page: str, targets: Targets) -> tuple[str, ...]:
     """Turn the marks in lines of code into links, or take them out."""
 
     def link(match: re.Match[str]) -> str:
         url = targets.name(match[1])
         return f'<a class="ref" href="{relative(url, page)}">{match[2]}</a>' if url else match[2]
 
-    return [REF.sub(link, line) if 'href="ref:' in line else line for line in lines]
+    return tuple(REF.sub(link, line) if 'href="ref:' in line else line for line in lines)
 
 
 def resolve_prose(

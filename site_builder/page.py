@@ -63,9 +63,15 @@ class Row:
     anchor: str
     level: int
     prose: Markup
-    lines: tuple[CodeLine, ...]
+    numbers: tuple[int, ...]
+    code: tuple[str, ...]
     start: int
     end: int
+
+    @property
+    def lines(self) -> tuple[CodeLine, ...]:
+        """Made when they are asked for: they are most of a page, and needed once."""
+        return tuple(map(CodeLine, self.numbers, map(Markup, self.code)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +160,8 @@ def resolve(draft: Draft, targets: Targets) -> Body:
         shown += files
         problems += [_dead_link(draft, address, message) for address, message in dead]
         code = resolve_code(row.code, url, targets)
-        lines = tuple(map(CodeLine, row.numbers, map(Markup, code)))
-        rows.append(Row(row.anchor, row.level, Markup(prose), lines, row.start, row.end))
+        place = row.numbers, code, row.start, row.end
+        rows.append(Row(row.anchor, row.level, Markup(prose), *place))
     return Body(tuple(rows), tuple(shown), tuple(problems))
 
 

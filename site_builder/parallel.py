@@ -1,38 +1,90 @@
 r"""
 # Side by side
 
-Drafts of different files know nothing of each other, so each core makes its share of them.
+Work on many files that need nothing of each other is shared by as many processes as there are
+cores.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import pickle
+import signal
 import sys
 import threading
-from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from site_builder.draft import Draft, draft
-from site_builder.settings import Settings
-from site_builder.source import Source
+T = TypeVar("T")
+R = TypeVar("R")
 
-# With fewer characters than this, starting processes takes longer than they save.
-MUCH = 100_000
+# What fits into a pipe without a reader, four bytes for each.
+SHARES = 8192
 
 
-def draft_all(sources: list[Source], roots: frozenset[str], settings: Settings) -> Iterable[Draft]:
+def side_by_side(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     r"""
-    ## Draft all
+    ## Share the work
 
-    Large files first, so that no process is left alone with one at the end.
+    `[work(item) for item in items]`. Copies of this process, which hold all that it knows, draw
+    the next item from a pipe, so that no core waits while there is anything left; their results
+    come back through pipes of their own. A process with threads must not be copied, and on macOS
+    none should be: there, one does everything.
     """
-    tasks = [(source, roots, settings.requires_front_matter(source.path)) for source in sources]
-    tasks.sort(key=lambda task: -len(task[0].text))
-    much = sum(len(source.text) for source in sources) > MUCH
-    # A process that has threads (the server's) must not be copied.
-    if not much or threading.active_count() > 1 or (os.cpu_count() or 1) == 1:
-        return [draft(*task) for task in tasks]
-    copy = multiprocessing.get_context("fork") if sys.platform == "linux" else None
-    with ProcessPoolExecutor(mp_context=copy) as pool:
-        return list(pool.map(draft, *zip(*tasks, strict=True), chunksize=4))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    copies = min(cores, len(items)) - 1
+    if copies < 1 or threading.active_count() > 1 or sys.platform == "darwin":
+        return [work(item) for item in items]
+    size = -(-len(items) // SHARES)
+    shares = [range(at, min(at + size, len(items))) for at in range(0, len(items), size)]
+    draw, fill = os.pipe()
+    os.write(fill, b"".join(number.to_bytes(4, "big") for number in range(len(shares))))
+    os.close(fill)
+    parent = os.getpid()
+
+    def do() -> dict[int, R]:
+        done = {}
+        # Whoever outlives the process that asked has no one to work for.
+        while (number := os.read(draw, 4)) and parent in (os.getpid(), os.getppid()):
+            for index in shares[int.from_bytes(number, "big")]:
+                done[index] = work(items[index])
+        return done
+
+    workers: list[tuple[int, int]] = []
+    try:
+        workers += [_copy(do) for _ in range(copies)]
+        results = do()
+        for _, answer in workers:
+            with os.fdopen(answer, "rb", closefd=False) as pipe:
+                answered = pickle.load(pipe)
+            if isinstance(answered, BaseException):
+                raise answered
+            results |= answered
+    finally:
+        os.close(draw)
+        for process, answer in workers:
+            os.close(answer)
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+    return [results[index] for index in range(len(items))]
+
+
+def _copy(do: Callable[[], object]) -> tuple[int, int]:
+    """A copy of this process that does its share; its number, and the pipe with its results."""
+    answer, tell = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    process = os.fork()
+    if process:
+        os.close(tell)
+        return process, answer
+    try:
+        try:
+            told = pickle.dumps(do(), protocol=5)
+        except BaseException as error:
+            told = pickle.dumps(error)
+        with os.fdopen(tell, "wb") as pipe:
+            pipe.write(told)
+    finally:
+        # Not by way of the copied program's own ending.
+        os._exit(0)

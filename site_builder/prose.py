@@ -25,11 +25,14 @@ from site_builder.math import MathError, typeset
 # In the order in which they win: what begins first, and at one place what stands first here.
 OPAQUE = re.compile(
     r"""
-      (?P<fence> ^(?P<indent>[ ]*)(?P<ticks>`{3,}|~{3,})[ ]*(?P<language>[\w+-]*)[^\n`]*\n
+      (?P<fence> ^(?P<indent>[ ]*)(?P<ticks>`{3,}|(?<![^\n]\n)~{3,})[ ]*
+                 (?P<language>[\w+-]*)[^\n`]*\n
                  (?P<body>.*?)(?P<close>^[ ]*(?P=ticks)[`~]*[ ]*$|\Z) )
     | (?P<doctest> ^(?P<doctest_indent>[ ]*)>>>[ ].*(?:\n(?![ ]*$).+)* )
-    | (?P<code> (?<![\\`])(?P<span>`+)(?!`)(?P<inside>.+?)(?<!`)(?P=span)(?!`) )
-    | (?P<display> (?<!\\)\$\$(?P<formula>.+?)(?<!\\)\$\$ )
+    | (?P<code> (?<![\\`])(?P<span>`+)(?!`)(?P<inside>(?:(?!\n[ ]*\n).)+?)
+                (?<!`)(?P=span)(?!`) )
+    | (?P<display> (?<!\\)\$\$(?P<formula>(?:(?!\n[ ]*\n).)+?)(?<!\\)\$\$ )
+    | (?P<unclosed> ^[ ]*\$\$[ ]*$ )
     | (?P<inline> (?<![\\$\w])\$(?=[^\s$])(?P<tex>(?:[^$\\\n]|\\.|\n(?![ ]*\n))*?)
                   (?<=[^\s\\])\$(?![\w$]) )
     """,
@@ -39,7 +42,12 @@ OPAQUE = re.compile(
 # `[batch, seq](x, y)` is a shape: a link's address has no blank and no comma.
 SHAPE = re.compile(r"(?<![\\!])\[(?=[^\[\]]*\]\((?![^()\s]*\s+[\"'])[^()]*[\s,][^()]*\))")
 
+# A paragraph without anything that means something to Markdown, as most comments are.
+LINE = r"(?:[^\W\d_]|[\ue000(\"'])(?:[\w ,.;:?!'\"()/=\ue000\ue001-](?!_|  \n))*"
+PLAIN = re.compile(rf"{LINE}(?:\n{LINE})*\n?")
+
 MARK = re.compile("\ue000(\\d+)\ue001")
+TAG = re.compile(r'<[a-z][^>"]*(?:"[^"]*"[^>"]*)+>')
 FOOTNOTE = re.compile(r'"(#?)(fn(?:ref\d*)?):')
 
 TAGS = set(
@@ -86,7 +94,7 @@ def render(text: str, line: int, key: str) -> Rendered:
     `line` is where `text` begins in its file, for the messages. `key` keeps the footnotes of one
     section apart from those of the others on its page.
     """
-    taken: list[str] = []
+    taken: list[tuple[str, str]] = []
     mistakes: list[tuple[int, str]] = []
 
     def take(match: re.Match[str]) -> str:
@@ -96,29 +104,37 @@ def render(text: str, line: int, key: str) -> Rendered:
         except (MathError, SyntaxError) as error:
             mistakes.append((at, str(error)))
             html, block = f'<code class="error">{escape(match[0])}</code>', False
-        taken.append(html)
+        taken.append((html, escape(match[0])))
         mark = f"\ue000{len(taken) - 1}\ue001"
         indent = match["indent"] or match["doctest_indent"] or ""
         return f"\n\n{indent}{mark}\n\n" if block else mark
 
-    plain = re.sub("[\ue000\ue001\x02\x03]", "\ufffd", text)
-    marked = SHAPE.sub(r"\\[", OPAQUE.sub(take, plain))
-    converter = _markdown().reset()
-    html = nh3.clean(
-        converter.convert(marked),
+    # A mark is ours: whoever writes one, plainly or as `&#xe000;`, gets another character.
+    plain = re.sub("[\ue000\ue001\x02\x03]|&#0*(?:57344|x0*e000);?", "\ufffd", text, flags=re.I)
+    marked = OPAQUE.sub(take, plain)
+    if PLAIN.fullmatch(marked):
+        html = f"<p>{marked.strip()}</p>"
+    else:
+        html = _sanitised(_markdown().reset().convert(SHAPE.sub(r"\\[", marked)))
+        html = html.replace("<table>", '<div class="table"><table>')
+        html = html.replace("</table>", "</table></div>")
+        html = FOOTNOTE.sub(rf'"\1{key}-\2-', html)
+        # What stands in an attribute stays as it was written: put in as HTML, it could end it.
+        html = TAG.sub(lambda tag: MARK.sub(lambda m: taken[int(m[1])][1], tag[0]), html)
+    # A block that stands alone must not be inside the paragraph that Markdown made of its mark.
+    html = re.sub("<p>\\s*((?:\ue000\\d+\ue001\\s*)+)</p>", lambda m: _unwrap(m, taken), html)
+    return Rendered(MARK.sub(lambda m: taken[int(m[1])][0], html), tuple(mistakes))
+
+
+def _sanitised(html: str) -> str:
+    return nh3.clean(
+        html,
         tags=TAGS,
         attributes=ATTRIBUTES,
         filter_style_properties={"text-align"},
         link_rel=None,
         url_schemes={"http", "https", "mailto"},
     )
-    html = html.replace("<table>", '<div class="table"><table>').replace(
-        "</table>", "</table></div>"
-    )
-    html = FOOTNOTE.sub(rf'"\1{key}-\2-', html)
-    # A block that stands alone must not be inside the paragraph that Markdown made of its mark.
-    html = re.sub("<p>\\s*((?:\ue000\\d+\ue001\\s*)+)</p>", lambda m: _unwrap(m, taken), html)
-    return Rendered(MARK.sub(lambda m: taken[int(m[1])], html), tuple(mistakes))
 
 
 def _opaque(match: re.Match[str]) -> tuple[str, bool]:
@@ -133,6 +149,8 @@ def _opaque(match: re.Match[str]) -> tuple[str, bool]:
         return highlight_fence(
             re.sub(r"^ +", "", match["doctest"], flags=re.M) + "\n", "pycon"
         ), True
+    if match["unclosed"] is not None:
+        raise MathError("the formula $$ is not closed; end it with $$, with no blank line inside")
     if match["code"] is not None:
         return f"<code>{escape(match['inside'].strip(), quote=False)}</code>", False
     if match["display"] is not None:
@@ -140,8 +158,8 @@ def _opaque(match: re.Match[str]) -> tuple[str, bool]:
     return typeset(match["tex"], False), False
 
 
-def _unwrap(match: re.Match[str], taken: list[str]) -> str:
-    inside = [taken[int(number)] for number in MARK.findall(match[1])]
+def _unwrap(match: re.Match[str], taken: list[tuple[str, str]]) -> str:
+    inside = [taken[int(number)][0] for number in MARK.findall(match[1])]
     block = all(html.startswith(("<div", "<pre", '<span class="katex-display"')) for html in inside)
     if not block:
         return match[0]

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 
+from site_builder.parallel import side_by_side
 from site_builder.problem import BuildError, Problem
 from site_builder.source import MANIFEST
 
@@ -108,17 +109,21 @@ def write_site(
     if files.keys() - old.files.keys():
         planned = dict.fromkeys(files, UNKNOWN) | old.files
         _write_manifest(out, replace(old, inputs="", files=planned))
-    changed = []
-    for name, make in files.items():
-        data = make()
+
+    def write(name: str) -> tuple[bool, tuple[str, int, int]]:
+        data = files[name]()
         path = out / name
         known = old.files.get(name)
         mark = digest(data)
-        if not (known and known[0] == mark and _stat(path) == known[1:]):
+        same = known is not None and known[0] == mark and _stat(path) == known[1:]
+        if not same:
             path.parent.mkdir(parents=True, exist_ok=True)
             _replace_file(out, path, data)
-            changed.append(name)
-        entries[name] = (mark, *_stat(path))
+        return not same, (mark, *_stat(path))
+
+    done = dict(zip(files, side_by_side(write, list(files)), strict=True))
+    entries |= {name: entry for name, (_, entry) in done.items()}
+    changed = [name for name, (new_one, _) in done.items() if new_one]
     for name in old.files.keys() - entries.keys():
         with contextlib.suppress(OSError):
             (out / name).unlink()

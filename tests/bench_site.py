@@ -24,10 +24,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from site_builder.blocks import parse
-from site_builder.prose import OPAQUE
-
 ROOT = Path(__file__).parent.parent
+# The tests' own folder holds a package of the builder's name.
+sys.path.insert(0, str(ROOT))
+
+from site_builder.blocks import parse  # noqa: E402
+from site_builder.prose import OPAQUE  # noqa: E402
 
 # What the ratios should be at most.
 COLD, UNCHANGED = 1 / 2, 1 / 20
@@ -62,8 +64,12 @@ def _own(text: str, copy: int) -> str:
     def change(match: re.Match[str]) -> str:
         for group in ("formula", "tex"):
             if match[group] is not None:
-                at = match.start(group) - match.start()
-                return f"{match[0][:at]}{{}}_{{{copy}}}{match[0][at:]}"
+                start, end = match.span(group)
+                # More blanks, or braces, make another formula that is as much work as the first.
+                wider = re.sub(r"(?<!\\)(?=[\^_=+ ])", " " * copy, match[group], count=1)
+                if wider == match[group]:
+                    wider = "{" * copy + wider + "}" * copy
+                return match[0][: start - match.start()] + wider + match[0][end - match.start() :]
         return match[0]
 
     blocks = parse(text).blocks
@@ -108,7 +114,8 @@ def build(corpus: Path, work: Path) -> Run:
         "--out",
         str(work / "ours"),
     ]
-    return run(command, work / "cache")
+    # What is wrong with a page that is being written is no matter here.
+    return run(command, work / "cache", ok=(0, 1))
 
 
 def pycco(files: list[Path], work: Path) -> Run:
