@@ -13,4 +13,6 @@ blocks, each adding to what the one before has seen.
 
 - [Residual learning](resnet.py) lets blocks learn what to add to their input, and depth
   stops hurting.
+- [The Vision Transformer](vit.py) reads an image as a row of patches and builds in almost
+  nothing.
 """
