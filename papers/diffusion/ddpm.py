@@ -26,7 +26,7 @@ claims:
     paper: "FID 3.17 instead of 13.51 on CIFAR-10 (table 2, rows of epsilon prediction)"
     run: simple loss
     metric: frechet
-  - what: the bound gives the shorter codelength in return (a minute of training is too short to show it)
+  - what: the bound gives the shorter codelength in return (a minute is too short to show it)
     paper: "at most 3.70 instead of 3.75 bits per dimension on CIFAR-10 (table 1)"
     run: variational bound
     metric: bits
