@@ -5,47 +5,28 @@ A file becomes a sequence of blocks: code, comments that stand on lines of their
 docstrings. A block is whole lines, and the blocks joined are the file: that one invariant,
 *lossless*, is tested on every file of Python's standard library.
 
-What a docstring is, Python's syntax tree knows. What a comment is cannot be told by looking for
-`#`, which also occurs inside strings, so the text is read from the top, one string or comment
-after the other.
+What a docstring is, Python's syntax tree knows; where the [comments](comments.py) are, a scan of
+the text.
 """
 
 from __future__ import annotations
 
 import ast
-import inspect
-import io
 import re
 import tokenize
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
+from site_builder.comments import find_comments
 from site_builder.source import split_lines
 
 Kind = Literal["code", "comment", "docstring"]
 
-# Comments that speak to a tool, not to a reader, stay with the code.
-DIRECTIVE = re.compile(
-    r"#(!|:?\s*(type:|noqa|fmt:|ruff:|isort:|pragma|pylint:|mypy:|pyright:|-\*-|vim?:|%%)|.{0,40}coding[:=])"
-)
-
-# Strings and comments, whichever begins first; and a quote that belongs to neither.
-SCAN = re.compile(
-    r"""
-      \#[^\n]*
-    | \"\"\"[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*\"\"\"
-    | '''[^'\\]*(?:(?:\\.|'(?!''))[^'\\]*)*'''
-    | "(?:[^"\\\n]|\\.)*"
-    | '(?:[^'\\\n]|\\.)*'
-    | ["']
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 # One string literal: prefix, quotes, what lies between them.
-LITERAL = re.compile(r"""[rRuU]?("{3}|'{3}|"|')(.*)\1""", re.DOTALL)
+LITERAL = re.compile(r"""([rRuU]?)("{3}|'{3}|"|')(.*)\2""", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +79,7 @@ def parse(text: str) -> Parsed:
     plain = [line.rstrip("\r\n") for line in lines]
     try:
         tree = _syntax_tree("\n".join([*plain, ""]))
-        comments = list(_comments(_comment_tokens("\n".join([*plain, ""]))))
+        comments = list(find_comments("\n".join([*plain, ""])))
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:
         whole = (Block("code", text, 1, len(lines)),) if lines else ()
         line = min(getattr(error, "lineno", None) or 1, len(lines) or 1)
@@ -156,71 +137,45 @@ def _docstrings(tree: ast.Module, lines: list[str]) -> Iterator[tuple[int, int, 
             start, end = value.lineno, value.end_lineno or value.lineno
             found = LITERAL.fullmatch("\n".join(lines[start - 1 : end]).strip())
             # Two literals side by side are one docstring to Python, and two strings to a reader.
-            if found and not re.search(rf"(?<!\\){found[1]}", found[2].replace(r"\\", "")):
-                # `cleandoc` drops the blank lines at the top, and a backslash after the quotes
-                # hides one.
-                dropped = re.match(r"(?:\\?[ \t\f]*\n)*", found[2])
-                line = start + (dropped[0].count("\n") if dropped else 0)
-                yield start, end, inspect.cleandoc(value.value), line
+            if found and not re.search(rf"(?<!\\){found[2]}", found[3].replace(r"\\", "")):
+                text, dropped = _dedented(_as_written(found, value.value))
+                yield start, end, text, start + dropped
 
 
-def _comment_tokens(text: str) -> Iterator[tuple[int, int, str]]:
+def _as_written(literal: re.Match[str], value: str) -> str:
     r"""
-    ## Comments, one by one
+    ## Escapes
 
-    Yields line, column and text of each that has its line to itself. The scan takes a twentieth of
-    the time of `tokenize`, which decides where the scan cannot: where an f-string holds its own
-    quotes, as it may since Python 3.12.
+    The text of a docstring with one line for each line of the file, so that what is wrong in it can
+    be given its place: an escape such as `\\n` stays as it is written, and so does a line that a
+    backslash joins to the next.
     """
-    found = []
-    line, counted = 1, 0
-    for match in SCAN.finditer(text):
-        at, value = match.start(), match[0]
-        if value[0] == "#":
-            begin = text.rfind("\n", 0, at) + 1
-            if not text[begin:at].strip():
-                line, counted = line + text.count("\n", counted, at), at
-                found.append((line, at - begin, value))
-        elif len(value) == 1 or _uneven(text[max(0, at - 2) : at], value):
-            tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-            comments = (token for token in tokens if token.type == tokenize.COMMENT)
-            return (
-                (*token.start, token.string)
-                for token in list(comments)
-                if not token.line[: token.start[1]].strip()
-            )
-    return iter(found)
+    prefix, quotes, inside = literal.groups()
+    if "\\" not in inside or "r" in prefix.lower():
+        return value
+
+    def keep(match: re.Match[str]) -> str:
+        return "\n" if match[1] == "\n" else "\\" + match[0] if match[1] in "nrvf" else match[0]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            kept = re.sub(r"\\(.)", keep, inside, flags=re.DOTALL)
+            text = str(ast.literal_eval(f"{quotes[0] * 3}{kept}{quotes[0] * 3}"))
+        except (SyntaxError, ValueError):
+            return inside
+    return text if text.count("\n") == inside.count("\n") else inside
 
 
-def _uneven(prefix: str, string: str) -> bool:
-    """Whether the string may be an f-string that has not ended where the scan thinks."""
-    if not re.search(r"[fFtT][rR]?$", prefix):
-        return False
-    braces = string.replace("{{", "").replace("}}", "")
-    return braces.count("{") != braces.count("}")
-
-
-def _comments(tokens: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
-    r"""
-    ## Comments
-
-    Yields start, end and text. Neighbouring lines at the same indentation are one comment.
-    """
-    alone = [token for token in tokens if not DIRECTIVE.match(token[2])]
-    runs = groupby(enumerate(alone), key=lambda item: (item[1][0] - item[0], item[1][1]))
-    for _, run in runs:
-        found = [token for _, token in run]
-        text = "\n".join(_comment_text(token[2]) for token in found)
-        yield found[0][0], found[-1][0], text
-
-
-def _comment_text(comment: str) -> str:
-    r"""
-    A heading is written with its blank, `# ## Heading`: rows of hashes, boxes drawn with them, and
-    code that was commented out twice are not headings.
-    """
-    text = re.sub(r"^#+:?[ ]?|^#", "", comment)
-    return re.sub(r"^#(?!#)", r"\\#", text)
+def _dedented(text: str) -> tuple[str, int]:
+    """As `inspect.cleandoc` has it, and how many blank lines that left out at the top."""
+    first, *others = text.expandtabs().split("\n")
+    depths = [len(line) - len(line.lstrip()) for line in others if line.strip()]
+    margin = min(depths, default=0)
+    lines = [first.lstrip(), *(line[margin:] if line.strip() else "" for line in others)]
+    whole = "\n".join(lines)
+    kept = whole.lstrip("\n")
+    return kept.rstrip(), len(whole) - len(kept)
 
 
 def _definitions(tree: ast.Module) -> Iterator[Definition]:

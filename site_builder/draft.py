@@ -9,13 +9,14 @@ as there are cores.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
 from site_builder.blocks import Parsed, parse
 from site_builder.front_matter import FrontMatter, read_front_matter
-from site_builder.links import imported_names
+from site_builder.names import imported_names
 from site_builder.problem import Problem
 from site_builder.rows import MarkedRow, render_rows
 from site_builder.sections import (
@@ -29,6 +30,7 @@ from site_builder.sections import (
 from site_builder.source import Source
 
 IDS = re.compile(r'\bid="([^"]+)"')
+TWICE = "anchor #{} stands twice; rename one, or add {{#word}}"
 # What a reader takes in per minute, by rule of thumb; code is read at a third of the speed of
 # prose.
 WORDS, LINES = 220, 30
@@ -77,7 +79,7 @@ def draft(source: Source, roots: frozenset[str], required: bool) -> Draft:
     problems = [Problem(source.path, *parsed.error)] if parsed.error else []
     sections = list(split_sections(parsed))
     problems += [
-        Problem(source.path, line, f"anchor #{anchor} stands twice; rename one, or add {{#word}}")
+        Problem(source.path, line, TWICE.format(anchor))
         for line, anchor in duplicate_anchors(tuple(sections))
     ]
     definitions = definition_anchors(tuple(sections))
@@ -107,6 +109,13 @@ def draft(source: Source, roots: frozenset[str], required: bool) -> Draft:
     symbols = frozenset(meta.notation.values())
     rows, found = render_rows(source, sections, parsed, names, roots, symbols)
     problems += found
+    anchors = Counter(a for row in rows for a in (row.anchor, *IDS.findall(row.prose)) if a)
+    sources = tuple(prose for section in sections for prose in section.prose)
+    problems += [
+        Problem(source.path, line_of(f"#{anchor}", sources), TWICE.format(anchor))
+        for anchor, count in anchors.items()
+        if count > 1
+    ]
     return Draft(
         source=source,
         meta=meta,
@@ -116,13 +125,22 @@ def draft(source: Source, roots: frozenset[str], required: bool) -> Draft:
         contents=_contents(rows, sections),
         names=names,
         definitions=definitions,
-        anchors=frozenset(a for row in rows for a in (row.anchor, *IDS.findall(row.prose)) if a),
-        sources=tuple(prose for section in sections for prose in section.prose),
+        anchors=frozenset(anchors),
+        sources=sources,
         minutes=_minutes(sections, rows),
         runs="__main__" in source.text
         and re.search(r"^if __name__ ==", source.text, re.M) is not None,
         problems=tuple(problems),
     )
+
+
+def line_of(words: str, sources: tuple[Prose, ...]) -> int:
+    """The line of the file on which the prose says something; 1 where it says it in other words."""
+    for prose in sources:
+        at = prose.text.find(words)
+        if at >= 0:
+            return prose.line + prose.text.count("\n", 0, at)
+    return 1
 
 
 def _module_docstring(parsed: Parsed) -> Prose | None:

@@ -12,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
+from site_builder.cards import Link, Neighbours, card
 from site_builder.draft import Draft
 from site_builder.links import relative
-from site_builder.page import Link, Neighbours, card
 from site_builder.settings import Settings
 
 

@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from site_builder.cards import Card, Link, Neighbours
 from site_builder.citation import bibtex
-from site_builder.draft import Draft, Heading
+from site_builder.draft import Draft, Heading, line_of
 from site_builder.links import Targets, resolve_code, resolve_prose
 from site_builder.math import MathError, typeset
 from site_builder.problem import Problem
@@ -24,29 +25,6 @@ from site_builder.settings import Settings
 
 # The last section of a page whose runs were recorded.
 RESULTS = Heading(2, Markup("Results"), "results")
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A title and the address it leads to, as seen from the page that shows it."""
-
-    title: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What an index says of a page."""
-
-    title: str
-    url: str
-    summary: str
-    year: int
-    authors: str
-    minutes: int
-    path: str
-    topic: str
-    updated: str
 
 
 class CodeLine(NamedTuple):
@@ -81,32 +59,6 @@ class Body:
     rows: tuple[Row, ...]
     shown: tuple[str, ...]
     problems: tuple[Problem, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """Where a page stands among the others."""
-
-    breadcrumbs: tuple[Link, ...] = ()
-    previous: Link | None = None
-    next: Link | None = None
-    children: tuple[Card, ...] = ()
-
-
-def card(draft: Draft, topic: str, dates: dict[str, str]) -> Card:
-    names = [name.split()[-1] for name in draft.meta.authors]
-    authors = " and ".join(names) if len(names) < 3 else f"{names[0]} et al."
-    return Card(
-        title=draft.title,
-        url=draft.source.url,
-        summary=draft.summary,
-        year=draft.meta.year,
-        authors=authors,
-        minutes=draft.minutes,
-        path=draft.source.path,
-        topic=topic,
-        updated=dates.get(draft.source.path, "2000-01-01T00:00:00Z"),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +118,9 @@ def resolve(draft: Draft, targets: Targets) -> Body:
 
 
 def _dead_link(draft: Draft, address: str, message: str) -> Problem:
-    path = draft.source.path
-    for prose in draft.sources:
-        at = prose.text.find(f"]({address}")
-        at = at if at >= 0 else prose.text.find(f'"{address}"')
-        if at >= 0:
-            return Problem(path, prose.line + prose.text.count("\n", 0, at), f"{address} {message}")
-    return Problem(path, 1, f"{address} {message}")
+    places = (line_of(words, draft.sources) for words in (f"]({address}", f'"{address}"', address))
+    line = next((line for line in places if line > 1), 1)
+    return Problem(draft.source.path, line, f"{address} {message}")
 
 
 def compose(

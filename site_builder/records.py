@@ -17,7 +17,7 @@ from typing import Any
 
 from site_builder.blocks import parse
 from site_builder.front_matter import FrontMatter
-from site_builder.links import imported_names
+from site_builder.names import imported_names
 from site_builder.source import Source, split_lines
 
 

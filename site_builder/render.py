@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import jinja2
 
 from site_builder.assets import TEMPLATES
-from site_builder.page import Link, Page
+from site_builder.cards import Link
+from site_builder.page import Page
 from site_builder.site import Site
 
 

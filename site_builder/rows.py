@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from site_builder.blocks import Parsed
 from site_builder.code import highlight
-from site_builder.links import references
+from site_builder.names import references
 from site_builder.problem import Problem
 from site_builder.prose import render
 from site_builder.sections import HEADING, Section

@@ -9,14 +9,17 @@ partition of the file's lines, so that each line is shown *once*.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, replace
 
 from site_builder.blocks import Block, Parsed
+from site_builder.source import split_lines
 
 HEADING = re.compile(
-    r"(#{1,6})[ \t]+(.+?)[ \t]*#*[ \t]*(?:\{\s*#([^\s}]+)[^}]*\})?[ \t]*(?:\n+|\Z)"
+    r"(#{1,6})[ \t]+(.+?)[ \t]*#*[ \t]*(?:\{\s*#(\w[\w.-]*)[^}\n]*\})?[ \t]*(?:\n+|\Z)"
 )
+# Anchors that are the template's own.
+RESERVED = re.compile(r"L\d+|results")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,13 @@ def split_sections(parsed: Parsed) -> tuple[Section, ...]:
     starts = _starts(parsed)
     bounds = sorted(starts | {blocks[0].start})
     end = blocks[-1].end
-    taken: Counter[str] = Counter()
+    first_lines = [definition.start for definition in parsed.definitions]
     sections = []
     index = 0
     for start, following in zip(bounds, [*bounds[1:], end + 1], strict=True):
-        inside = [d for d in parsed.definitions if start <= d.start < following]
+        inside = parsed.definitions[
+            bisect_left(first_lines, start) : bisect_left(first_lines, following)
+        ]
         while blocks[index].end < start:
             index += 1
         prose, code = [], []
@@ -83,20 +88,40 @@ def split_sections(parsed: Parsed) -> tuple[Section, ...]:
             here += 1
         level, title, anchor = _heading(prose)
         opens = next((d for d in inside if d.depth == 0 or d.docstring), None)
-        anchor = anchor or (slug(title) if title else opens.name if opens else "")
-        if anchor:
-            taken[anchor] += 1
-            anchor += f"-{taken[anchor]}" if taken[anchor] > 1 else ""
+        anchor = anchor or (opens.name if opens and not title else "")
         names = tuple(d.name for d in inside)
         sections.append(
             Section(anchor, level, title, tuple(prose), tuple(code), start, following - 1, names)
         )
-    return tuple(sections)
+    return _anchored(sections)
+
+
+def _anchored(sections: list[Section]) -> tuple[Section, ...]:
+    r"""
+    ## Anchors
+
+    Headings choose first: what links to them must not move when a definition comes or goes. Who
+    comes later to an anchor gets a number.
+    """
+    chosen: dict[int, str] = {}
+    times: dict[str, int] = {}
+    order = sorted(range(len(sections)), key=lambda index: not sections[index].title)
+    for index in order:
+        if anchor := sections[index].anchor:
+            word = anchor + "-section" if RESERVED.fullmatch(anchor) else anchor
+            chosen[index] = word
+            while chosen[index] in times:
+                times[word] += 1
+                chosen[index] = f"{word}-{times[word]}"
+            times[chosen[index]] = 1
+    return tuple(
+        replace(section, anchor=chosen.get(index, "")) for index, section in enumerate(sections)
+    )
 
 
 def _heading(prose: list[Prose]) -> tuple[int, str, str]:
     match = HEADING.match(prose[0].text) if prose else None
-    return (len(match[1]), match[2], match[3] or "") if match else (0, "", "")
+    return (len(match[1]), match[2], match[3] or slug(match[2])) if match else (0, "", "")
 
 
 def _starts(parsed: Parsed) -> set[int]:
@@ -117,18 +142,18 @@ def _starts(parsed: Parsed) -> set[int]:
         start = max(definition.start, last_prose + 1) if definition else block.start
         begins[start] = block
         last_prose = block.end
-    code = {
+    code = [
         line
         for block in parsed.blocks
         if block.kind == "code"
-        for line, text in enumerate(re.findall(r"[^\r\n]*(?:\r\n|\r|\n)?", block.text), block.start)
+        for line, text in enumerate(split_lines(block.text), block.start)
         if text.strip()
-    }
+    ]
     starts: set[int] = set()
     previous = 0
     for start in sorted(begins):
         opening = begins[start]
-        empty = previous and not code & set(range(previous, start))
+        empty = previous and bisect_left(code, previous) == bisect_left(code, start)
         headed = opening is not None and HEADING.match(opening.prose)
         if not empty or headed:
             starts.add(start)
@@ -148,8 +173,7 @@ def duplicate_anchors(sections: tuple[Section, ...]) -> list[tuple[int, str]]:
     repeated = []
     for section in sections:
         if section.title:
-            _, title, explicit = _heading(list(section.prose))
-            anchor = explicit or slug(title)
+            _, _, anchor = _heading(list(section.prose))
             if anchor in seen:
                 repeated.append((section.prose[0].line, anchor))
             seen.add(anchor)

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from site_builder.cards import Card, card
 from site_builder.draft import Draft
 from site_builder.links import Targets
 from site_builder.order import folder_of
-from site_builder.page import Body, Card, Row, card
+from site_builder.page import Body, Row
 from site_builder.problem import Problem
 from site_builder.sections import slug
 from site_builder.settings import Settings
