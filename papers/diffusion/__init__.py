@@ -13,5 +13,6 @@ latent space to guess, and a chain of small steps turns noise into images.
 
 - [Denoising diffusion](ddpm.py) fixes the way there, learns the noise, and samples the way
   back.
+- [Implicit models](ddim.py) take the same network and a tenth of the steps.
 - The [Fréchet distance](frechet.py) says how far the images of a model are from real ones.
 """

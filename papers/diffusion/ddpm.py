@@ -780,7 +780,7 @@ def sample(
 
 # ## What changed since
 #
-# - **Fewer steps.** DDIM (Song, Meng and Ermon, 2020, [arXiv](https://arxiv.org/abs/2010.02502))
+# - **Fewer steps.** [DDIM](ddim.py) (Song, Meng and Ermon, 2020)
 #   finds other chains with the same $q(x_t \mid x_0)$, so that a network trained as above
 #   samples in 20 to 100 steps, and without noise on the way.
 # - **Better codes.** Nichol and Dhariwal (2021, [arXiv](https://arxiv.org/abs/2102.09672)) learn
