@@ -16,6 +16,7 @@ notation:
 runs:
   residual, 56 layers: ""
   plain, 56 layers: --no-residual
+  plain, 56 layers, warmed up: --no-residual --warmup 100
   residual, 20 layers: --n 3
   plain, 20 layers: --n 3 --no-residual
 claims:
@@ -75,6 +76,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -350,6 +352,11 @@ def gradient_growth(model: ResNet, x: Tensor, labels: Tensor) -> float:
     where they were. Ten steps later they are many times as long and hardly turn again, and
     the ratio is near one: healthy norms, as the paper says, in front of layers that stay at
     random. The tests follow it. With shortcuts nothing of the kind happens.
+
+    This is what goes wrong first, not all that does: one of the runs above warms up, and its
+    plain network stays behind. What deep plain networks have left of a gradient resembles
+    noise, hardly related from one image to the next (Balduzzi and others, 2017,
+    [arXiv](https://arxiv.org/abs/1702.08591)).
     """
     first = model.stem(x)  # (B, C, H, W)
     last = model.stages(first)  # (B, D, P, Q)
@@ -455,9 +462,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     are mirrored.
     """
     run = Run(config, options)
-    (images, labels), (test_images, test_labels) = (
-        images_of(run.options.data, part) for part in ("train", "test")
-    )
+    images, labels = images_of(run.options.data, "train")
+    test_images, test_labels = images_of(run.options.data, "test")
     mean = images.mean(0)  # (C, H, W)
     images, test_images = images - mean, test_images - mean
     batches = run.batches(images, labels, size=config.batch)
@@ -482,12 +488,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
     train_error, train_loss = evaluate(model, images, labels)
     test_error, _ = evaluate(model, test_images, test_labels)
-    return run.finish(
-        train_error=train_error,
-        test_error=test_error,
-        train_loss=train_loss,
-        gradient_growth=growth,
-    )
+    numbers = {"train_error": train_error, "test_error": test_error, "train_loss": train_loss}
+    return run.finish(**numbers, gradient_growth=growth)
 
 
 def our_name(theirs: str) -> str:
@@ -511,29 +513,24 @@ def our_name(theirs: str) -> str:
 
 def load_pretrained(folder: Path) -> ResNet:
     r"""
-    Reads a folder such as `microsoft/resnet-50` (or -18, -34, -101, -152): `config.json` with
-    the sizes and `model.safetensors` with the weights.
+    Reads a folder with the `config.json` and `model.safetensors` of
+    [microsoft/resnet-50](https://huggingface.co/microsoft/resnet-50) or its sisters of 18,
+    34, 101 and 152 layers. Raises `UserError` when the folder holds no such model.
     """
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        theirs = load_file(folder / "model.safetensors")
-    except FileNotFoundError as error:
-        missing = error.filename or folder / "model.safetensors"
-        raise UserError(f"{missing} is missing: give a complete folder") from None
-    for key in ("downsample_in_first_stage", "downsample_in_bottleneck"):
-        if config.get(key):
-            raise UserError(f"{folder}/config.json: {key} is not supported, take v1.5")
-    if "classifier.1.weight" not in theirs:
-        raise UserError(f"{folder}/model.safetensors has no classifier: take one that has")
-
-    ours = {our_name(name): weight for name, weight in theirs.items()}
-    layers = {"basic": basic, "bottleneck": bottleneck}[config["layer_type"]]
-    channels = (config["embedding_size"], *config["hidden_sizes"])
-    classes = len(ours["head.weight"])
-    model = imagenet(
-        layers, channels, tuple(config["depths"]), classes, "B", config["num_channels"]
-    )
-    model.load_state_dict(ours)
+        told = json.loads((folder / "config.json").read_text("utf-8"))
+        stored = load_file(folder / "model.safetensors")
+        for key in ("downsample_in_first_stage", "downsample_in_bottleneck"):
+            if told.get(key):
+                raise ValueError(f"{key} is set, only v1.5 is supported")
+        layers = {"basic": basic, "bottleneck": bottleneck}[told["layer_type"]]
+        channels = (told["embedding_size"], *told["hidden_sizes"])
+        classes, colours = len(stored["classifier.1.bias"]), told["num_channels"]
+        model = imagenet(layers, channels, tuple(told["depths"]), classes, "B", colours)
+        model.load_state_dict({our_name(name): part for name, part in stored.items()})
+    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as problem:
+        why = f"{type(problem).__name__}: {problem}"
+        raise UserError(f"{folder} holds no ResNet as the hub stores it ({why})") from None
     return model.eval()
 
 
@@ -551,8 +548,7 @@ def view(file: Path) -> Tensor:
     except OSError as error:
         why = error.strerror or "no known format"
         raise UserError(f"{file} cannot be read as an image: {why}") from None
-    scale = 256 / min(image.size)
-    width, height = (int(side * scale) for side in image.size)
+    width, height = (side * 256 // min(image.size) for side in image.size)
     image = image.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (width - 224) // 2, (height - 224) // 2
     pixels = image.crop((left, top, left + 224, top + 224)).tobytes()
@@ -581,20 +577,21 @@ def classify(*, weights: Path, image: Path) -> None:
 # - **A cleaner identity.** The rectifier behind the addition still touches every signal that
 #   passes. He and others (2016, [arXiv](https://arxiv.org/abs/1603.05027)) move it and the
 #   normalization in front of the convolutions, so that nothing but additions lies between
-#   the first block and the last, and train 1,001 layers. Transformers made the same move,
-#   from post-norm to pre-norm.
+#   the first block and the last, and train 1,001 layers.
+#   [Transformers](../transformers/transformer.py) made the same move, from post-norm to
+#   pre-norm.
 # - **Start at the identity.** Goyal and others (2017,
 #   [arXiv](https://arxiv.org/abs/1706.02677)) set the last scale $\gamma$ of each block to
 #   zero, so that every block begins as a copy of its input.
 # - **Wider and denser.** ResNeXt (2016, [arXiv](https://arxiv.org/abs/1611.05431)) splits
 #   the $3 \times 3$ layer of the bottleneck into groups; DenseNet (2016,
 #   [arXiv](https://arxiv.org/abs/1608.06993)) concatenates where we add.
-# - **Better recipes.** ResNet-50 had 77.1 % accuracy from ten crops in the paper (table 3).
+# - **Better recipes.** ResNet-50 had 77.15 % accuracy from ten crops in the paper (table 3).
 #   With the augmentation and the schedules of 2021 the same network reaches 80.4 % from one
 #   (Wightman and others, [arXiv](https://arxiv.org/abs/2110.00476)).
 # - **Borrowed back.** ConvNeXt (2022, [arXiv](https://arxiv.org/abs/2201.03545)) takes
-#   ResNet-50 towards a vision transformer one decision at a time, and stays convolutional.
-#   The addition around every block is the one part that neither ever gave up.
+#   ResNet-50 towards a [vision transformer](vit.py) one decision at a time, and stays
+#   convolutional. The addition around every block is what neither ever gave up.
 
 if __name__ == "__main__":
     main(train, classify=classify)
