@@ -267,9 +267,9 @@ def judge(
 
 # ## What changed since
 #
-# - **Better solvers.** With the equation in hand, methods of higher order need some 10 to 20
-#   evaluations: DPM-Solver (2022, [arXiv](https://arxiv.org/abs/2206.00927)) and Heun's method in EDM
-#   (2022, [arXiv](https://arxiv.org/abs/2206.00364)).
+# - **Better solvers.** With the equation in hand, methods of higher order need 10 to 20
+#   evaluations: DPM-Solver (2022, [arXiv](https://arxiv.org/abs/2206.00927)), and Heun's method
+#   in EDM (2022, [arXiv](https://arxiv.org/abs/2206.00364)).
 # - **Straighter paths.** Flow matching (2022, [arXiv](https://arxiv.org/abs/2210.02747)) learns an
 #   equation whose paths bend less, and consistency models (2023,
 #   [arXiv](https://arxiv.org/abs/2303.01469)) learn where a path ends.
