@@ -23,6 +23,12 @@ from typing import Any
 from site_builder.assets import KATEX
 
 
+APPLY = "<mo>\u2061</mo>"
+SCRIPTED = "m(?:subsup|underover|sub|sup|under|over)"
+# Part of the cache's name: raised when what we make of KaTeX's output changes.
+EDITION = 2
+
+
 class MathError(ValueError):
     """KaTeX cannot read the formula; the message is its reason."""
 
@@ -75,7 +81,20 @@ def _render(tex: str, display: bool) -> str:
     if result[0] == "-":
         # KaTeX marks the place with combining underlines, which a terminal shows badly.
         raise MathError(re.sub("\u0332", "", result[1:]).removeprefix("KaTeX parse error: "))
-    return result[1:]
+    return _valid(result[1:])
+
+
+def _valid(html: str) -> str:
+    r"""
+    ## Made valid
+
+    KaTeX's MathML departs from the standard in two places: it gives the cells beside a numbered
+    formula a width, and writes a named operator with an invisible sign of application, which makes
+    two parts of one where the operator has a subscript or is one.
+    """
+    html = re.sub(r'<mtd width="[^"]*">', "<mtd>", html)
+    html = re.sub(rf"{APPLY}(?=</{SCRIPTED}>)", "", html)
+    return re.sub(rf"(<{SCRIPTED}><m[io][^>]*>[^<]*</m[io]>){APPLY}", r"\1", html)
 
 
 @functools.cache
@@ -87,7 +106,7 @@ def _database(folder: Path, _process: int) -> sqlite3.Connection | None:
     the folder is not ours, formulas are typeset again and the build goes on. A file that is no
     database any more is thrown away.
     """
-    file = folder / f"katex-{version()}.sqlite"
+    file = folder / f"katex-{version()}-{EDITION}.sqlite"
     for attempt in (1, 2):
         try:
             folder.mkdir(parents=True, exist_ok=True)
