@@ -22,7 +22,6 @@ from typing import Any
 
 from site_builder.assets import KATEX
 
-
 APPLY = "<mo>\u2061</mo>"
 SCRIPTED = "m(?:subsup|underover|sub|sup|under|over)"
 # Part of the cache's name: raised when what we make of KaTeX's output changes.

@@ -47,6 +47,8 @@ LINE = r"(?:[^\W\d_]|[\ue000(\"'])(?:[\w ,.;:?!'\"()/=\ue000\ue001-](?!_|  \n))*
 PLAIN = re.compile(rf"{LINE}(?:\n{LINE})*\n?")
 
 MARK = re.compile("\ue000(\\d+)\ue001")
+# What Markdown keeps for itself, what we do, and halves of characters.
+STRANGE = re.compile("[\ue000\ue001\x02\x03\ud800-\udfff]|&#0*(?:57344|x0*e000);?", re.IGNORECASE)
 TAG = re.compile(r'<[a-z][^>"]*(?:"[^"]*"[^>"]*)+>')
 FOOTNOTE = re.compile(r'"(#?)(fn(?:ref\d*)?):')
 
@@ -110,12 +112,18 @@ def render(text: str, line: int, key: str) -> Rendered:
         return f"\n\n{indent}{mark}\n\n" if block else mark
 
     # A mark is ours: whoever writes one, plainly or as `&#xe000;`, gets another character.
-    plain = re.sub("[\ue000\ue001\x02\x03]|&#0*(?:57344|x0*e000);?", "\ufffd", text, flags=re.I)
+    plain = STRANGE.sub("\ufffd", text)
     marked = OPAQUE.sub(take, plain)
     if PLAIN.fullmatch(marked):
         html = f"<p>{marked.strip()}</p>"
     else:
-        html = _sanitised(_markdown().reset().convert(SHAPE.sub(r"\\[", marked)))
+        try:
+            html = _sanitised(_markdown().reset().convert(SHAPE.sub(r"\\[", marked)))
+        except Exception as error:
+            # Text that Markdown trips over, by a list three hundred levels deep say, is text.
+            message = f"Markdown cannot read this ({type(error).__name__}); make it simpler"
+            mistakes.append((line, message))
+            html = f"<p>{escape(marked)}</p>"
         html = html.replace("<table>", '<div class="table"><table>')
         html = html.replace("</table>", "</table></div>")
         html = FOOTNOTE.sub(rf'"\1{key}-\2-', html)

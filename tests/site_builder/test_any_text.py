@@ -1,0 +1,207 @@
+r"""
+# Whatever the input
+
+Arbitrary bytes, arbitrary text, Python made of the parts that are hard to tell apart, and inputs
+that are merely too much: lossless, once, and no exception.
+"""
+
+from __future__ import annotations
+
+import codecs
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from site_builder.blocks import parse
+from site_builder.lexer import PythonLexer
+from site_builder.problem import Problem
+from site_builder.prose import render
+from site_builder.source import Source, decode, split_lines
+
+from .invariants import check
+
+ANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+
+PIECES = [
+    "# comment", "# ## Heading {#word}", "## not one", "#!shebang", "#", "#: attribute", "######",
+    "# $a_i * b_i$ and `code`", "# $broken{$", "# ```", "# [a, b](c, d) [x](y.py) ![i](j.png)",
+    "x = 1  # (B, T)", "x = 1", "x = '#'", 'x = """', '"""', "'''", "def f():", "    pass",
+    "async def g(a, *, b=1, **c):", "    async with a as b: await c", "class C(D, metaclass=E):",
+    "    @property", "@decorate(x, # why\n    y)", '    r"""', '    """One."""', "    ## Heading",
+    "    '''Two'''", 'def h(): "one line"', '"""a""" """b"""', 'x = [', "  # inside", "]", ")", "(",
+    "if x:", "else:", "try:", "except* E:", "match x:", "    case {'a': [1, *_]}:", "lambda: 0",
+    "\\", "x = 1 + \\", "\tif y:", "\t\treturn", "\f", "\v", "\0", "\ufeff", "\u2028", "\x85",
+    "ä = 'ö'", "\ud800", "x = f'{y!r:>{z}}' rf\"{'#'}\"", "b'\\n' u'x' rb'\\'", "print 'two'",
+    "from . import x, y as z", "from a.b import *", "import a.b.c as d", "---", "title: x", "$$",
+    "<script>alert(1)</script>", "&#57344;1&#57345;", "\ue0000\ue001", ":param x: y", ">>> 1", "::",
+    "x.y.z.w", "global x; x = 2", "yield", "1e5_0 0x_F 1_000j .5", "type X = int", "¬", "",
+]  # fmt: skip
+KINDS = ["function", "class", "comment", "statement", "string", "branch"]
+ENDS = ["\n", "\n", "\n", "\r\n", "\r", "\n\n", ""]
+
+
+@st.composite
+def pythonish(draw: st.DrawFn) -> str:
+    """Lines that mean something to Python, in an order that may or may not."""
+    lines = draw(st.lists(st.tuples(st.sampled_from(PIECES), st.sampled_from(ENDS)), max_size=25))
+    return "".join(line + end for line, end in lines)
+
+
+@st.composite
+def module(draw: st.DrawFn) -> str:
+    """Python that parses: definitions in definitions, with all their ornaments."""
+    ending = draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    indent = draw(st.sampled_from(["    ", "\t", " "]))
+    lines: list[str] = []
+
+    def block(depth: int, room: int) -> None:
+        margin = indent * depth
+        for _ in range(draw(st.integers(1, 3))):
+            kind = draw(st.sampled_from(KINDS))
+            if kind in {"function", "class"} and room:
+                names = draw(st.lists(st.sampled_from(["a", "b(1,\n 2)", "c.d"]), max_size=2))
+                lines.extend(f"{margin}@{name}" for name in names)
+                head = draw(st.sampled_from(["def f(x, y=0):", "async def f(*a):  # (B, T)"]))
+                lines.append(margin + (head if kind == "function" else "class C(object):"))
+                inside = margin + indent
+                doc = draw(st.sampled_from(["", "## Head\n\nText $x$.", "One.", "# a\n`b`", "\\n"]))
+                raw, quotes = (
+                    draw(st.sampled_from(["r", "", "R"])),
+                    draw(st.sampled_from(['"""', "'''"])),
+                )
+                if doc:
+                    lines.append(
+                        f"{inside}{raw}{quotes}" + doc.replace("\n", f"\n{inside}") + quotes
+                    )
+                block(depth + 1, room - 1)
+            elif kind == "comment":
+                lines.append(
+                    f"{margin}# {draw(st.sampled_from(['why', '## Why', '$y$', '- item']))}"
+                )
+            elif kind == "string":
+                lines.append(f'{margin}s = """\n# not a comment\n  """ + \'#\'')
+            elif kind == "branch" and room:
+                lines.append(f"{margin}if x:")
+                block(depth + 1, room - 1)
+            lines.append(f"{margin}value = [1,  # one\n{margin}# two\n2]")
+
+    block(0, 3)
+    return "\n".join([*lines, ""]).replace("\n", ending)
+
+
+@ANY
+@given(st.text())
+def test_text(text: str) -> None:
+    check(Source("a/b.py", text, "utf-8"))
+
+
+@ANY
+@given(pythonish())
+def test_lines_of_python(text: str) -> None:
+    check(Source("a/b.py", text, "utf-8"))
+
+
+@ANY
+@given(module())
+def test_modules(text: str) -> None:
+    assert parse(text).tree is not None
+    check(Source("a/b.py", text, "utf-8"))
+
+
+@ANY
+@given(st.binary())
+def test_bytes(raw: bytes) -> None:
+    source = decode("a/b.py", raw)
+    if isinstance(source, Source):
+        assert source.text.encode(source.encoding) == raw
+        check(source)
+    else:
+        assert source.line >= 1
+
+
+@ANY
+@given(
+    pythonish(),
+    st.sampled_from(
+        ["latin-1", "utf-8", "cp1252", "utf-7", "koi8-r", "unicode_escape", "rot13", "x"]
+    ),
+    st.booleans(),
+)
+def test_encodings(text: str, encoding: str, mark: bool) -> None:
+    body = f"# -*- coding: {encoding} -*-\n{text}"
+    raw = body.encode("utf-8", errors="replace")
+    source = decode("a/b.py", codecs.BOM_UTF8 + raw if mark else raw)
+    if isinstance(source, Source):
+        assert source.text.encode(source.encoding) == (codecs.BOM_UTF8 if mark else b"") + raw
+        check(source)
+        source.text.encode()
+    else:
+        assert isinstance(source, Problem)
+
+
+@ANY
+@given(pythonish())
+def test_the_lexer_keeps_every_character(text: str) -> None:
+    assert "".join(value for _, _, value in PythonLexer().get_tokens_unprocessed(text)) == text
+
+
+@ANY
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("\n".join))
+def test_prose(text: str) -> None:
+    html = render(text, 1, "s").html
+    assert "<script" not in html
+    assert "\ue000" not in html
+
+
+@given(st.text(alphabet="a\n\r\f\v\x1c\x85\u2028 "))
+def test_lines_end_where_python_ends_them(text: str) -> None:
+    lines = split_lines(text)
+    assert "".join(lines) == text
+    python = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    assert [line.rstrip("\r\n") for line in lines] == (python[:-1] if not python[-1] else python)
+
+
+DEEP = range(99)
+ROW = "|" + "b|" * 500 + "\n"
+TOO_MUCH = {
+    "brackets": "x = " + "[" * 5000 + "]" * 5000 + "\n",
+    "minus": "x = " + "-" * 100_000 + "1\n",
+    "sum": "x = " + "1 + " * 20_000 + "1\n",
+    "attributes": "x = a" + ".b" * 5000 + "\n",
+    "calls": "x = a" + "()" * 5000 + "\n",
+    "lambdas": "x = " + "lambda: " * 3000 + "0\n",
+    "elif": "if x: pass\n" + "elif x: pass\n" * 3000,
+    "indentation": "".join(" " * n + "if x:\n" for n in DEEP) + " " * 99 + "pass\n",
+    "nested functions": "".join(" " * n + f"def f{n}():\n" for n in DEEP) + " " * 99 + "f0()\n",
+    "one long line": "x = " + repr("a" * 1_000_000) + "\n",
+    "lines": "x = 1  # (B, T)\n" * 20_000,
+    "functions": "def f(x):\n    return x\n" * 10_000,
+    "comments": "# why\n\n" * 10_000,
+    "commented functions": "# why\ndef f(x):\n    r'''\n    ## A\n    '''\n    x\n" * 3000,
+    "quotes": '"""' + "> " * 3000 + 'x"""\n',
+    "list": '"""\n' + "\n".join(" " * 4 * n + "- x" for n in range(300)) + '\n"""\n',
+    "emphasis": '"""' + "*a **b _c __d " * 2000 + '"""\n',
+    "brackets in prose": '"""' + "[" * 3000 + '"""\n',
+    "links in prose": '"""' + "[a](" * 3000 + '"""\n',
+    "shapes in prose": '"""' + "[a, b](" * 3000 + '"""\n',
+    "backticks": '"""' + "`" * 3001 + " ` `` ``` " * 1000 + '"""\n',
+    "dollars": '"""' + "$a " * 5000 + "$$" * 1001 + '"""\n',
+    "formula": '"""$' + "{" * 3000 + "x" + "}" * 3000 + '$"""\n',
+    "macro": '"""$\\def\\a{\\a\\a}\\a$"""\n',
+    "fences": '"""\n' + "```\n\n~~~\n" * 2001 + '"""\n',
+    "tags": '"""' + "<b><i>" * 3000 + '"""\n',
+    "table": '"""\n|' + "a|" * 500 + "\n|" + "-|" * 500 + "\n" + ROW * 20 + '"""\n',
+    "footnotes": '"""\n' + "".join(f"[^{n}]\n\n[^{n}]: x\n\n" for n in range(500)) + '"""\n',
+    "blanks": '"""' + " " * 200_000 + "x" + "\n" * 5000 + '"""\n',
+    "equals": '"""a\n' + "=" * 100_000 + '"""\n',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOO_MUCH)
+def test_too_much(name: str) -> None:
+    begin = time.process_time()
+    check(Source("a/b.py", TOO_MUCH[name], "utf-8"))
+    # Nothing here is longer than a megabyte: what takes minutes would be more than linear.
+    assert time.process_time() - begin < 20
