@@ -121,6 +121,7 @@ class Builder:
         around = order.neighbours(ordered, changed)
         version = digest(_assets(marks(static_files().values()))["version"])[:8]
         site = sites.compose_site(ordered, bodies, settings, changed, version)
+        problems += sites.missing(settings, site)
         shown = {name for body in bodies.values() for name in body.shown}
         by_path = {source.path: source for source in sources}
         composed = []
@@ -129,9 +130,8 @@ class Builder:
             results, names, found = read_results(draft.source, draft.meta, others, by_path.get)
             shown |= set(names)
             parts = bodies[path], around[path], results, settings, changed[path]
-            page, wrong = pages.compose(draft, *parts)
-            problems += [*draft.problems, *bodies[path].problems, *found, *wrong]
-            composed.append((page, draft.source))
+            problems += [*draft.problems, *bodies[path].problems, *found]
+            composed.append((pages.compose(draft, *parts), draft.source))
         pictures, unreadable = _read_pictures(shown, others)
         return site, composed, problems + unreadable, pictures
 

@@ -7,8 +7,9 @@ without that table is rendered too: every setting has a default that suits a str
 
 from __future__ import annotations
 
+import re
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class Settings:
     | `sources` | the folders to render, below `root` |
     | `require_front_matter` | the folders whose files must have front matter |
     | `specimen` | a section to show on the front page, as `path.py#anchor` |
+    | `start` | the file that the front page sends a new reader to |
     """
 
     root: Path
@@ -40,6 +42,8 @@ class Settings:
     require_front_matter: tuple[str, ...] = ()
     intro: str = ""
     specimen: str = ""
+    start: str = ""
+    lines: dict[str, int] = field(default_factory=dict)
 
     def requires_front_matter(self, path: str) -> bool:
         return any(path == f or path.startswith(f + "/") for f in self.require_front_matter)
@@ -61,9 +65,12 @@ def read_settings(root: Path, url: str | None = None) -> tuple[Settings, list[Pr
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         table = tomllib.loads(text).get("tool", {}).get("site_builder", {})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        problems.append(Problem("pyproject.toml", 1, f"cannot be read: {error}"))
+        # TOML's complaint ends in its place: "(at line 3, column 1)".
+        found = re.search(r"at line (\d+)", str(error))
+        problems.append(Problem("pyproject.toml", int(found[1]) if found else 1, f"cannot be read: {error}"))
     values: dict[str, Any] = {"root": root, "title": root.resolve().name}
-    types = {field.name: str(field.type) for field in fields(Settings) if field.name != "root"}
+    types = {f.name: str(f.type) for f in fields(Settings) if f.name not in {"root", "lines"}}
+    values["lines"] = {key: _line_of(key, text) for key in types}
     for key, value in table.items():
         if key not in types:
             message = f"unknown key {key!r} in [tool.site_builder]; known: {', '.join(types)}"

@@ -7,9 +7,12 @@ indexes that list them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from dataclasses import dataclass, replace
+from urllib.parse import urljoin, urlsplit
+
+from markupsafe import Markup
 
 from site_builder.cards import Card, card
 from site_builder.draft import Draft
@@ -19,6 +22,9 @@ from site_builder.page import Body, Row
 from site_builder.problem import Problem
 from site_builder.sections import slug
 from site_builder.settings import Settings
+
+# An address inside the site, in HTML that the builder wrote.
+HREF = re.compile(r'(<a [^>]*href=")(?![a-z]+:)([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ class Site:
     years: tuple[Group, ...]
     pages: tuple[Card, ...]
     specimen: Specimen | None
+    start: Card | None
     updated: str
 
 
@@ -152,15 +159,32 @@ def compose_site(
         years=tuple(years),
         pages=pages,
         specimen=_specimen(ordered, bodies, settings.specimen),
+        start=next((page for page in pages if page.path == settings.start), None),
         updated=max((page.updated for page in pages), default="2000-01-01T00:00:00Z"),
     )
 
 
 def _specimen(ordered: list[Draft], bodies: dict[str, Body], wanted: str) -> Specimen | None:
     path, _, anchor = wanted.partition("#")
-    for draft in ordered:
-        if draft.source.path == path:
-            for row in bodies[path].rows:
-                if row.anchor == anchor:
-                    return Specimen(row, draft.title, f"{draft.source.url}#{anchor}")
-    return None
+    draft = next((d for d in ordered if d.source.path == path), None)
+    row = next((r for r in bodies[path].rows if r.anchor == anchor), None) if draft else None
+    if draft is None or row is None:
+        return None
+    url = draft.source.url
+
+    def seen_from_front(html: str) -> str:
+        return HREF.sub(lambda m: f'{m[1]}{urljoin(url, m[2])}"', html)
+
+    code = tuple(map(seen_from_front, row.code))
+    moved = replace(row, prose=Markup(seen_from_front(row.prose)), code=code)
+    return Specimen(moved, draft.title, f"{url}#{anchor}")
+
+
+def missing(settings: Settings, site: Site) -> list[Problem]:
+    """What the settings ask the front page to show and the tree does not have."""
+    wanted = {"specimen": (settings.specimen, site.specimen), "start": (settings.start, site.start)}
+    return [
+        Problem("pyproject.toml", settings.lines[key], f"{key}: there is no {value!r}; name a file that is rendered")
+        for key, (value, found) in wanted.items()
+        if value and not found
+    ]

@@ -145,7 +145,7 @@ class Run:
         PyTorch's optimizers already update all weights on a GPU in a few kernels (`foreach`);
         `fused=True` makes it one, which pays off for many small weights.
         """
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(loss).backward()
 
     def update(self, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
         if clip is not None:

@@ -61,7 +61,7 @@ def take_step(
     # parts, call `(loss / k).backward()` for each, and the sum is the gradient of the
     # whole. (Batch normalisation and dropout would still see parts.)
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     # [Clipping](clipping.py) looks at a gradient that is complete and not yet used. Before
     # `backward` it would clip what is left of the last step, after the update nothing that
     # matters. Neither is an error.
