@@ -487,6 +487,13 @@ def test_a_step_fetches_no_number(tmp_path: Path) -> None:
     assert most == 0
 
 
+def test_two_data_sets_of_a_run_are_not_in_one_order(tmp_path: Path) -> None:
+    run = Run(toy.Config(), quiet(tmp_path))
+    data = torch.arange(50)
+    assert not torch.equal(*(run.batches(data, size=50)[0][0] for _ in range(2)))
+    assert not torch.equal(*(run.windows(data, length=1, size=50)[0][0] for _ in range(2)))
+
+
 def test_a_weight_is_logged_as_it_was(tmp_path: Path) -> None:
     run = Run(toy.Config(), quiet(tmp_path))
     scale = torch.zeros(())
