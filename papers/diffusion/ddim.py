@@ -188,14 +188,14 @@ class Config:
     The network is [DDPM](ddpm.py#configuration)'s, as small as there.
     """
 
-    # noise on the way back: 0 none, 1 that of DDPM
     eta: float = 0.0
-    # images to draw for each number of steps
+    "noise on the way back: 0 none, 1 that of DDPM"
     number: int = 200
-    # training steps of the network
+    "images to draw for each number of steps"
     steps: int = 600
-    # images in a batch
+    "training steps of the network"
     batch: int = 64
+    "images in a batch"
 
 
 def train(config: Config, options: Options | None = None) -> dict[str, float]:

@@ -168,18 +168,18 @@ class Config:
     ## Configuration
     """
 
-    # longest gradient; 0 does not clip
     clip: float = 1.0
-    # learning rate of SGD
+    "longest gradient; 0 does not clip"
     lr: float = 0.1
-    # size of the recurrent matrix at the start
+    "learning rate of SGD"
     gain: float = 1.2
-    # units of the state
+    "size of the recurrent matrix at the start"
     width: int = 64
-    # sequences in a batch
+    "units of the state"
     batch: int = 64
-    # minibatches
+    "sequences in a batch"
     steps: int = 600
+    "minibatches"
 
 
 def train(config: Config, options: Options | None = None) -> dict[str, float]:

@@ -155,20 +155,20 @@ class Config:
     ## Configuration
     """
 
-    # empty the gradients before each backward pass
     zero_grad: bool = True
-    # passes over the training set
+    "empty the gradients before each backward pass"
     epochs: int = 30
-    # images in a batch
+    "passes over the training set"
     batch: int = 48
-    # units in the hidden layer
+    "images in a batch"
     width: int = 128
-    # part of the units that are zeroed
+    "units in the hidden layer"
     dropout: float = 0.5
-    # learning rate at the start; it decays to zero
+    "part of the units that are zeroed"
     lr: float = 0.3
-    # longest gradient
+    "learning rate at the start; it decays to zero"
     clip: float = 10.0
+    "longest gradient"
 
 
 def train(config: Config, options: Options | None = None) -> dict[str, float]:

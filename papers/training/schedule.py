@@ -171,20 +171,20 @@ class Config:
     ## Configuration
     """
 
-    # highest learning rate
     lr: float = 0.01
-    # steps of warm-up; 0 starts at the highest
+    "highest learning rate"
     warmup: int = 100
-    # fall along the cosine after the warm-up
+    "steps of warm-up; 0 starts at the highest"
     decay: bool = True
-    # minibatches
+    "fall along the cosine after the warm-up"
     steps: int = 600
-    # images in a minibatch
+    "minibatches"
     batch: int = 64
-    # residual blocks
+    "images in a minibatch"
     layers: int = 12
-    # features between blocks
+    "residual blocks"
     width: int = 64
+    "features between blocks"
 
 
 def train(config: Config, options: Options | None = None) -> dict[str, float]:

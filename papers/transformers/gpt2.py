@@ -81,22 +81,22 @@ class Config:
     The defaults are for a laptop. The paper's four sizes stand below.
     """
 
-    # blocks
     layers: int = 4
-    # heads of a block
+    "blocks"
     heads: int = 4
-    # features of a token
+    "heads of a block"
     width: int = 128
-    # tokens that the model sees at once
+    "features of a token"
     context: int = 128
-    # texts in a batch
+    "tokens that the model sees at once"
     batch: int = 32
-    # training steps
+    "texts in a batch"
     steps: int = 500
-    # highest learning rate
+    "training steps"
     lr: float = 2e-3
-    # share of the steps in which the learning rate rises
+    "highest learning rate"
     warmup: float = 0.1
+    "share of the steps in which the learning rate rises"
 
 
 # Table 2, under the names that count correctly: the paper's first two, 117M and 345M, are too

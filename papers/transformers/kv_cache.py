@@ -213,16 +213,16 @@ class Config:
     A random GPT-2 will do: nothing here depends on what it has learned.
     """
 
-    # blocks
     layers: int = 4
-    # heads of a block
+    "blocks"
     heads: int = 4
-    # features of a token
+    "heads of a block"
     width: int = 128
-    # tokens to choose from
+    "features of a token"
     vocabulary: int = 256
-    # tokens of the text
+    "tokens to choose from"
     length: int = 256
+    "tokens of the text"
 
 
 @torch.no_grad()

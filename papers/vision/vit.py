@@ -82,22 +82,22 @@ class Config:
 
     """
 
-    # blocks
     layers: int = 4
-    # heads of a block
+    "blocks"
     heads: int = 4
-    # features of a patch
+    "heads of a block"
     width: int = 64
-    # pixels on a side of a patch
+    "features of a patch"
     patch: int = 2
-    # whether a patch knows where it is
+    "pixels on a side of a patch"
     positions: bool = True
-    # images in a batch
+    "whether a patch knows where it is"
     batch: int = 64
-    # training steps
+    "images in a batch"
     steps: int = 600
-    # highest learning rate
+    "training steps"
     lr: float = 2e-3
+    "highest learning rate"
 
 
 # Table 1, for images of 224 by 224. The number behind the slash is the side of a patch.

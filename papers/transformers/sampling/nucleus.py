@@ -90,12 +90,12 @@ class Config:
 
     """
 
-    # probability that the nucleus holds
     p: float = 0.9
-    # probability that the writing model spreads over everything
+    "probability that the nucleus holds"
     tail: float = 0.1
-    # characters to write
+    "probability that the writing model spreads over everything"
     length: int = 2000
+    "characters to write"
 
 
 def train(config: Config, options: Options | None = None) -> dict[str, float]:

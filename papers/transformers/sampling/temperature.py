@@ -130,12 +130,12 @@ class Config:
 
     """
 
-    # 0 takes the likeliest, 1 leaves the model's probabilities as they are
     temperature: float = 1.0
-    # probability that the writing model spreads over everything
+    "0 takes the likeliest, 1 leaves the model's probabilities as they are"
     tail: float = 0.1
-    # characters to write
+    "probability that the writing model spreads over everything"
     length: int = 2000
+    "characters to write"
 
 
 def write(

@@ -73,12 +73,12 @@ class Config:
 
     """
 
-    # tokens to keep
     k: int = 10
-    # probability that the writing model spreads over everything
+    "tokens to keep"
     tail: float = 0.1
-    # characters to write
+    "probability that the writing model spreads over everything"
     length: int = 2000
+    "characters to write"
 
 
 def train(config: Config, options: Options | None = None) -> dict[str, float]:
