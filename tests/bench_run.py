@@ -47,7 +47,7 @@ def bare(config: Config, device: torch.device, x: Tensor, y: Tensor) -> Iterator
         rows = order[step % 10 * config.batch :][: config.batch]
         loss = F.cross_entropy(model(x[rows]), y[rows])
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         yield step
