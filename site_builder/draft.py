@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from site_builder.blocks import Parsed, parse
 from site_builder.front_matter import FrontMatter, read_front_matter
+from site_builder.math import MathError, typeset
 from site_builder.names import imported_names
 from site_builder.problem import Problem
 from site_builder.rows import MarkedRow, render_rows
@@ -50,8 +51,9 @@ class Draft:
     r"""
     ## A page before it knows the others
 
-    `names` says what the module's own names stand for, `definitions` gives an anchor to each, and
-    `sources` keeps the Markdown so that a dead link, found later, can be given its line.
+    `names` says what the module's own names stand for, `definitions` gives an anchor to each,
+    `notation` pairs the paper's symbols, typeset, with names, and `sources` keeps the Markdown so
+    that a dead link, found later, can be given its line.
     """
 
     source: Source
@@ -64,6 +66,7 @@ class Draft:
     definitions: dict[str, str]
     anchors: frozenset[str]
     sources: tuple[Prose, ...]
+    notation: tuple[tuple[str, str], ...]
     minutes: int
     runs: bool
     problems: tuple[Problem, ...]
@@ -76,7 +79,11 @@ def draft(source: Source, roots: frozenset[str], required: bool) -> Draft:
     `roots` are the tree's own packages; `required` says whether the file must have front matter.
     """
     parsed = parse(source.text)
-    problems = [Problem(source.path, *parsed.error)] if parsed.error else []
+    problems = []
+    if parsed.error:
+        line, reason = parsed.error
+        message = f"Python cannot read the file ({reason}); mend it, or leave it out"
+        problems.append(Problem(source.path, line, message))
     sections = list(split_sections(parsed))
     problems += [
         Problem(source.path, line, TWICE.format(anchor))
@@ -107,6 +114,8 @@ def draft(source: Source, roots: frozenset[str], required: bool) -> Draft:
     if parsed.tree:
         names |= imported_names(parsed.tree, source.module, package)
     symbols = frozenset(meta.notation.values())
+    notation, found = _notation(source.path, meta, first)
+    problems += found
     rows, found = render_rows(source, sections, parsed, names, roots, symbols)
     problems += found
     anchors = Counter(a for row in rows for a in (row.anchor, *IDS.findall(row.prose)) if a)
@@ -127,11 +136,25 @@ def draft(source: Source, roots: frozenset[str], required: bool) -> Draft:
         definitions=definitions,
         anchors=frozenset(anchors),
         sources=sources,
+        notation=notation,
         minutes=_minutes(sections, rows),
         runs="__main__" in source.text
         and re.search(r"^if __name__ ==", source.text, re.M) is not None,
         problems=tuple(problems),
     )
+
+
+def _notation(
+    path: str, meta: FrontMatter, prose: Prose | None
+) -> tuple[tuple[tuple[str, str], ...], list[Problem]]:
+    symbols, problems = [], []
+    for symbol, name in meta.notation.items():
+        try:
+            symbols.append((typeset(symbol, False), name))
+        except MathError as error:
+            line = line_of(symbol, (prose,) if prose else ())
+            problems.append(Problem(path, line, f"notation: {symbol}: {error}"))
+    return tuple(symbols), problems
 
 
 def line_of(words: str, sources: tuple[Prose, ...]) -> int:

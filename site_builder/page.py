@@ -18,7 +18,6 @@ from site_builder.cards import Card, Link, Neighbours
 from site_builder.citation import bibtex
 from site_builder.draft import Draft, Heading, line_of
 from site_builder.links import Targets, resolve_code, resolve_prose
-from site_builder.math import MathError, typeset
 from site_builder.problem import Problem
 from site_builder.results import Results
 from site_builder.settings import Settings
@@ -130,17 +129,16 @@ def compose(
     results: Results | None,
     settings: Settings,
     updated: str,
-) -> tuple[Page, list[Problem]]:
+) -> Page:
     r"""
     ## Compose
 
     A page out of its parts.
     """
-    notation, problems = _notation(draft)
     meta, path, url = draft.meta, draft.source.path, draft.source.url
     repository = settings.repository.rstrip("/")
     label, address = meta.link
-    page = Page(
+    return Page(
         url=url,
         root="../" * url.count("/"),
         path=path,
@@ -158,7 +156,7 @@ def compose(
         raw=f"{repository}/raw/{quote(settings.branch)}/{quote(path)}" if repository else "",
         download=quote(path.split("/")[-1]),
         bibtex=bibtex(meta),
-        notation=notation,
+        notation=tuple((Markup(symbol), name) for symbol, name in draft.notation),
         rows=body.rows,
         contents=(*draft.contents, *((RESULTS,) if results else ())),
         breadcrumbs=around.breadcrumbs,
@@ -170,17 +168,3 @@ def compose(
         math=bool(meta.notation) or any('class="katex' in row.prose for row in body.rows),
         updated=updated,
     )
-    return page, problems
-
-
-def _notation(draft: Draft) -> tuple[tuple[tuple[Markup, str], ...], list[Problem]]:
-    symbols: list[tuple[Markup, str]] = []
-    problems: list[Problem] = []
-    if not draft.meta.notation:
-        return (), problems
-    for symbol, name in draft.meta.notation.items():
-        try:
-            symbols.append((Markup(typeset(symbol, False)), name))
-        except MathError as error:
-            problems.append(Problem(draft.source.path, 1, f"notation: {symbol}: {error}"))
-    return tuple(symbols), problems

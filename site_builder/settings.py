@@ -57,20 +57,10 @@ def read_settings(root: Path, url: str | None = None) -> tuple[Settings, list[Pr
     before the table's. A value that cannot be used is reported and its default taken, so that the
     rest of the build can still find what else is wrong.
     """
-    path = root / "pyproject.toml"
-    table: dict[str, Any] = {}
-    problems: list[Problem] = []
-    text = ""
-    try:
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        table = tomllib.loads(text).get("tool", {}).get("site_builder", {})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        # TOML's complaint ends in its place: "(at line 3, column 1)".
-        found = re.search(r"at line (\d+)", str(error))
-        problems.append(Problem("pyproject.toml", int(found[1]) if found else 1, f"cannot be read: {error}"))
-    values: dict[str, Any] = {"root": root, "title": root.resolve().name}
+    table, text, problems = _read_table(root / "pyproject.toml")
     types = {f.name: str(f.type) for f in fields(Settings) if f.name not in {"root", "lines"}}
-    values["lines"] = {key: _line_of(key, text) for key in types}
+    lines = {key: _line_of(key, text) for key in {**types, **table}}
+    values: dict[str, Any] = {"root": root, "title": root.resolve().name, "lines": lines}
     for key, value in table.items():
         if key not in types:
             message = f"unknown key {key!r} in [tool.site_builder]; known: {', '.join(types)}"
@@ -78,17 +68,36 @@ def read_settings(root: Path, url: str | None = None) -> tuple[Settings, list[Pr
             message = f"{key} must be a string"
         elif types[key] != "str" and not _strings(value):
             message = f"{key} must be a list of strings"
+        elif key == "url" and not re.fullmatch(r"https?://[\w.:-]+(/[^\s?#\"<>]*)?", value):
+            message = f"url must be an address such as https://example.org/papers/, not {value!r}"
         else:
             values[key] = value if isinstance(value, str) else tuple(value)
             continue
-        problems.append(Problem("pyproject.toml", _line_of(key, text), message))
+        problems.append(Problem("pyproject.toml", lines[key], message))
     if address := url or values.get("url"):
         values["url"] = address.rstrip("/") + "/"
-    for folder in values.get("sources", ()):
-        if not (root / folder).exists():
-            line = _line_of("sources", text)
-            problems.append(Problem("pyproject.toml", line, f"sources: no folder {folder!r} here"))
-    return Settings(**values), problems
+    inside = [name for name in values.get("sources", (".",)) if _is_inside(name, root)]
+    for name in set(values.get("sources", ())) - set(inside):
+        message = f"sources: no folder {name!r} below this file; name one that is"
+        problems.append(Problem("pyproject.toml", lines["sources"], message))
+    return Settings(**{**values, "sources": tuple(inside)}), problems
+
+
+def _read_table(path: Path) -> tuple[dict[str, Any], str, list[Problem]]:
+    text = ""
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        table = tomllib.loads(text).get("tool", {}).get("site_builder", {})
+        return dict(table), text, []
+    except (AttributeError, TypeError, ValueError, RecursionError, OSError) as error:
+        # TOML's complaint ends in its place: "(at line 3, column 1)".
+        place = re.search(r"at line (\d+)", str(error))
+        message = f"cannot be read: {error}; mend its [tool.site_builder]"
+        return {}, text, [Problem("pyproject.toml", int(place[1]) if place else 1, message)]
+
+
+def _is_inside(name: str, root: Path) -> bool:
+    return (root / name).exists() and ".." not in Path(name).parts and not Path(name).is_absolute()
 
 
 def _strings(value: object) -> bool:
@@ -96,5 +105,8 @@ def _strings(value: object) -> bool:
 
 
 def _line_of(key: str, text: str) -> int:
-    lines = enumerate(text.splitlines(), 1)
-    return next((n for n, line in lines if line.lstrip().startswith(key)), 1)
+    """Where the table sets the key; TOML's reader does not tell."""
+    table = re.search(r"^\[tool\.site_builder\]", text, re.MULTILINE)
+    begin = table.start() if table else 0
+    found = re.compile(rf"^[ \t]*[\"']?{re.escape(key)}[\"']?[ \t]*=", re.M).search(text, begin)
+    return text.count("\n", 0, found.start() if found else begin) + 1

@@ -184,7 +184,11 @@ def missing(settings: Settings, site: Site) -> list[Problem]:
     """What the settings ask the front page to show and the tree does not have."""
     wanted = {"specimen": (settings.specimen, site.specimen), "start": (settings.start, site.start)}
     return [
-        Problem("pyproject.toml", settings.lines[key], f"{key}: there is no {value!r}; name a file that is rendered")
+        Problem(
+            "pyproject.toml",
+            settings.lines[key],
+            f"{key}: there is no {value!r}; name a file that is rendered",
+        )
         for key, (value, found) in wanted.items()
         if value and not found
     ]
