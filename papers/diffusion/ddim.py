@@ -216,7 +216,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     optimizer = Adam(model.parameters(), lr=settings.lr)
 
     for step in run.steps(config.steps, model=model, average=average, optimizer=optimizer):
-        (x0,) = batches[step]  # (B, C, H, W)
+        (x0,) = batches[step]  # (B, C, H, H)
         shape = (config.batch, *images.shape[1:])
         t = torch.randint(1, settings.timesteps + 1, shape[:1], generator=run.generator)
         noise = torch.randn(shape, generator=run.generator)
@@ -245,7 +245,7 @@ def judge(
     config: Config = run.config
     features = classifier(images[:split], labels[:split])
     shape = (config.number, *images.shape[1:])
-    start = torch.randn(shape, generator=run.generator).to(run.device)  # (B, C, H, W)
+    start = torch.randn(shape, generator=run.generator).to(run.device)  # (B, C, H, H)
     held_out = images[split : split + config.number]
     rows, measured = [], {}
     with torch.no_grad():
@@ -253,12 +253,12 @@ def judge(
         measured["floor"] = frechet(features(held_out), seen).item()
         for S in (5, 10, 20, 50):
             drawn = sample(model, diffusion, start, S, config.eta, run.generator)
-            drawn = drawn.clamp(-1, 1).cpu()  # (B, C, H, W)
+            drawn = drawn.clamp(-1, 1).cpu()  # (B, C, H, H)
             measured[f"frechet_{S}"] = frechet(features(drawn), seen).item()
             rows.append(drawn[:12])
         if config.eta == 0:
             x0 = held_out[:32].to(run.device)
-            code = encode(model, diffusion, x0, 50)  # (B, C, H, W)
+            code = encode(model, diffusion, x0, 50)
             again = sample(model, diffusion, code, 50, 0.0, run.generator, clip=False)
             measured["reconstruction"] = (again - x0).square().mean().item()
     run.image("samples", grid((torch.cat(rows) + 1) / 2, columns=12))
