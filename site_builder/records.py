@@ -30,6 +30,7 @@ class RecordedRun:
     recorded: str
     device: str
     seconds: float
+    processor_seconds: float
     steps: int
     seed: int
     versions: tuple[tuple[str, str], ...]
@@ -136,6 +137,7 @@ def _run(entry: dict[str, Any]) -> RecordedRun:
         recorded=str(entry["recorded"]),
         device=str(entry["device"]),
         seconds=float(entry["seconds"]),
+        processor_seconds=float(entry["processor_seconds"]),
         steps=int(entry["steps"]),
         seed=int(entry["seed"]),
         versions=tuple((str(k), str(v)) for k, v in entry["versions"].items()),

@@ -71,7 +71,9 @@ def run(path: Path, label: str, arguments: str) -> tuple[dict[str, Any], dict[st
         command = [sys.executable, str(path), *shlex.split(arguments), "--out", folder]
         # With one thread the order of sums, and so the result, is the same on any number of cores.
         environment = {"OMP_NUM_THREADS": "1", **os.environ}
+        before = os.times()
         done = subprocess.run(command, stdout=sys.stderr, env=environment)
+        after = os.times()
         if done.returncode:
             raise UserError(f"{path}: the run {label!r} ended with status {done.returncode}")
         result = json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))
@@ -85,6 +87,14 @@ def run(path: Path, label: str, arguments: str) -> tuple[dict[str, Any], dict[st
         "recorded": datetime.now(UTC).date().isoformat(),
         "versions": versions,
         "images": list(names.values()),
+        # What the run cost, whatever else the machine was doing at the time.
+        "processor_seconds": round(
+            after.children_user
+            + after.children_system
+            - before.children_user
+            - before.children_system,
+            1,
+        ),
         **{key: result[key] for key in keep},
     }
     return record, pictures

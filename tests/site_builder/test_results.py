@@ -32,7 +32,7 @@ PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452") + (6).to_bytes(4) + (4).
 def entry(label: str, **changed: object) -> dict[str, object]:
     return {
         "label": label, "command": f"python toy/line.py {label}", "recorded": "2026-01-02",
-        "device": "a CPU", "seconds": 12.3, "steps": 30, "seed": 0, "versions": {"torch": "2.9"},
+        "device": "a CPU", "seconds": 12.3, "processor_seconds": 4.4, "steps": 30, "seed": 0, "versions": {"torch": "2.9"},
         "images": [], "metrics": {"loss": 0.0123456},
         "series": {"loss": {"steps": [0, 10, 20], "values": [4, 2, 1]}},
     } | changed  # fmt: skip
@@ -49,7 +49,7 @@ def project(root: Path, runs: list[dict[str, object]], code: str | None = None) 
 
 
 def run_of(label: str, name: str, points: list[tuple[float, float]]) -> RecordedRun:
-    return RecordedRun(label, "", "", "", 0, 0, 0, (), (), ((name, tuple(points)),), ())
+    return RecordedRun(label, "", "", "", 0, 0, 0, 0, (), (), ((name, tuple(points)),), ())
 
 
 def test_a_curve_goes_from_corner_to_corner() -> None:
@@ -96,7 +96,7 @@ def test_the_page_shows_what_was_recorded(tmp_path: Path) -> None:
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
     for words in ["a slope helps yes, table 1 loss 0.01235 fitted", "not run here",
                   "loss 0.01235 9",
-                  "python toy/line.py flat", "12 s", "torch 2.9"]:  # fmt: skip
+                  "python toy/line.py flat", "12 s, 4 s of processor", "torch 2.9"]:  # fmt: skip
         assert words in text, words
     assert 'src="records/line.png" alt="line, fitted" width="6" height="4"' in html
     assert (tmp_path / "site" / "toy" / "records" / "line.png").read_bytes() == PNG
