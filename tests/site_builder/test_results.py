@@ -32,8 +32,8 @@ PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452") + (6).to_bytes(4) + (4).
 def entry(label: str, **changed: object) -> dict[str, object]:
     return {
         "label": label, "command": f"python toy/line.py {label}", "recorded": "2026-01-02",
-        "device": "a CPU", "seconds": 12.3, "processor_seconds": 4.4, "steps": 30, "seed": 0, "versions": {"torch": "2.9"},
-        "images": [], "metrics": {"loss": 0.0123456},
+        "device": "a CPU", "seconds": 12.3, "processor_seconds": 4.4, "steps": 30, "seed": 0,
+        "versions": {"torch": "2.9"}, "images": [], "metrics": {"loss": 0.0123456},
         "series": {"loss": {"steps": [0, 10, 20], "values": [4, 2, 1]}},
     } | changed  # fmt: skip
 
