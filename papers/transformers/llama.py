@@ -116,7 +116,7 @@ class Config(GPT2Config):
     hidden: int = 0
     # turn queries and keys by their position
     rotary: bool = True
-    # how much slower the last pair of features turns than the first
+    # about how much slower the last pair of features turns than the first
     base: float = 10_000.0
 
 
@@ -134,9 +134,9 @@ class RMSNorm(nn.Module):
     $$
 
     Their hypothesis is that what LayerNorm is good for is its invariance to scale: multiply $a$
-    by any number, and $\bar a$ stays the same. That remains. Invariance to a shift is given up,
-    and with it one pass over the features. The small $\epsilon$ is not in the paper; it is
-    there for a vector of zeros.
+    by any positive number, and $\bar a$ stays the same. That remains. Invariance to a shift is
+    given up, and with it one pass over the features. The small $\epsilon$ is not in the paper;
+    it is there for a vector of zeros.
     """
 
     def __init__(self, width: int, epsilon: float = 1e-5) -> None:
@@ -246,8 +246,8 @@ class GroupedAttention(nn.Module):
     A model that writes must load the keys and values of all earlier tokens for each new one, and
     this, not multiplying, is what takes the time. With a single head of keys and values for all
     queries (Shazeer 2019, [1911.02150](https://arxiv.org/abs/1911.02150)) there is least to
-    load, but the model gets worse. Between the two, $G$ heads of keys and values each serve a
-    group of $H / G$ queries, neighbours as they come (Ainslie 2023,
+    load, but the model gets somewhat worse. Between the two, $G$ heads of keys and values each
+    serve a group of $H / G$ queries, neighbours as they come (Ainslie 2023,
     [2305.13245](https://arxiv.org/abs/2305.13245), section 2.2):
 
     $$
@@ -418,8 +418,8 @@ def continue_text(
     ## Writing on
 
     As [GPT-2](gpt2.py#writing-on) does, but nothing is read twice: first the prompt, then each
-    token alone. Beyond the context nothing breaks, as it would with a table of positions; but the
-    model has never seen such distances, and what it writes there is worth little.
+    token alone. Rotation has no end, as a table of positions has. But of distances that it never
+    saw in training the model knows nothing, so we stop where its context does.
     """
     room = len(tokens) + count
     if room > model.config.context:
