@@ -11,15 +11,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Any
 
-from markupsafe import Markup
-
-from site_builder.blocks import Parsed, parse
+from site_builder.blocks import Block, Parsed, parse
 from site_builder.front_matter import FrontMatter, read_front_matter
 from site_builder.math import MathError, typeset
 from site_builder.names import imported_names
 from site_builder.problem import Problem
-from site_builder.rows import MarkedRow, render_rows
+from site_builder.rows import Heading, MarkedRow, contents, render_rows
 from site_builder.sections import (
     HEADING,
     Prose,
@@ -35,15 +34,6 @@ TWICE = "anchor #{} stands twice; rename one, or add {{#word}}"
 # What a reader takes in per minute, by rule of thumb; code is read at a third of the speed of
 # prose.
 WORDS, LINES = 220, 30
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """An entry of the page's contents."""
-
-    level: int
-    title: Markup
-    anchor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,37 +74,24 @@ def draft(source: Source, roots: frozenset[str], required: bool) -> Draft:
         line, reason = parsed.error
         message = f"Python cannot read the file ({reason}); mend it, or leave it out"
         problems.append(Problem(source.path, line, message))
-    sections = list(split_sections(parsed))
+    opening = _module_docstring(parsed)
+    meta, title, rest, found = _open(source.path, opening, required)
+    problems += found
+    if opening:
+        blocks = (replace(b, **rest) if b is opening else b for b in parsed.blocks)
+        parsed = replace(parsed, blocks=tuple(blocks))
+    sections = split_sections(parsed)
     problems += [
         Problem(source.path, line, TWICE.format(anchor))
-        for line, anchor in duplicate_anchors(tuple(sections))
+        for line, anchor in duplicate_anchors(sections)
     ]
-    definitions = definition_anchors(tuple(sections))
-    first = _module_docstring(parsed)
-    meta, title = FrontMatter(), ""
-    if first or required:
-        prose = first or Prose("", 1)
-        meta, rest, line, found = read_front_matter(source.path, prose.text, prose.line, required)
-        problems += found
-        heading = HEADING.match(rest)
-        if heading and len(heading[1]) == 1:
-            # The page shows its title above the columns.
-            title, line = heading[2], line + rest[: heading.end()].count("\n")
-            rest = rest[heading.end() :]
-        if first:
-            others = sections[0].prose[1:]
-            opening = HEADING.match(rest)
-            level, words = (len(opening[1]), opening[2]) if opening else (0, "")
-            prose_parts = (Prose(rest, line), *others)
-            sections[0] = replace(
-                sections[0], anchor="", level=level, title=words, prose=prose_parts
-            )
+    definitions = definition_anchors(sections)
     names = {n: f"{source.module}.{n}" for n in definitions if "." not in n}
     package = source.path.endswith("__init__.py")
     if parsed.tree:
         names |= imported_names(parsed.tree, source.module, package)
     symbols = frozenset(meta.notation.values())
-    notation, found = _notation(source.path, meta, first)
+    notation, found = _notation(source.path, meta, opening)
     problems += found
     rows, found = render_rows(source, sections, parsed, names, roots, symbols)
     problems += found
@@ -129,9 +106,9 @@ def draft(source: Source, roots: frozenset[str], required: bool) -> Draft:
         source=source,
         meta=meta,
         title=meta.title or title or source.path.removesuffix("/__init__.py").split("/")[-1],
-        summary=meta.summary or _first_sentence(sections[0].prose[0].text if first else ""),
+        summary=meta.summary or _first_sentence(rest["prose"]),
         rows=rows,
-        contents=_contents(rows, sections),
+        contents=contents(rows, sections),
         names=names,
         definitions=definitions,
         anchors=frozenset(anchors),
@@ -144,15 +121,33 @@ def draft(source: Source, roots: frozenset[str], required: bool) -> Draft:
     )
 
 
+def _open(
+    path: str, opening: Block | None, required: bool
+) -> tuple[FrontMatter, str, dict[str, Any], list[Problem]]:
+    """The front matter, the title, what is left of the docstring with its line, and problems."""
+    if not opening and not required:
+        return FrontMatter(), "", {"prose": ""}, []
+    text, line = (opening.prose, opening.prose_line) if opening else ("", 1)
+    meta, rest, line, problems = read_front_matter(path, text, line, required)
+    heading = HEADING.match(rest)
+    if not heading or len(heading[1]) > 1:
+        return meta, "", {"prose": rest, "prose_line": line}, problems
+    # The page shows its title above the columns.
+    line += heading[0].count("\n")
+    left = {"prose": rest[heading.end() :], "prose_line": line}
+    return meta, re.sub(r"[`*$]", "", heading[2]), left, problems
+
+
 def _notation(
-    path: str, meta: FrontMatter, prose: Prose | None
+    path: str, meta: FrontMatter, opening: Block | None
 ) -> tuple[tuple[tuple[str, str], ...], list[Problem]]:
     symbols, problems = [], []
     for symbol, name in meta.notation.items():
         try:
             symbols.append((typeset(symbol, False), name))
         except MathError as error:
-            line = line_of(symbol, (prose,) if prose else ())
+            prose = (Prose(opening.prose, opening.prose_line),) if opening else ()
+            line = line_of(symbol, prose)
             problems.append(Problem(path, line, f"notation: {symbol}: {error}"))
     return tuple(symbols), problems
 
@@ -166,33 +161,14 @@ def line_of(words: str, sources: tuple[Prose, ...]) -> int:
     return 1
 
 
-def _module_docstring(parsed: Parsed) -> Prose | None:
+def _module_docstring(parsed: Parsed) -> Block | None:
     documented = parsed.blocks[0:1] if parsed.tree else ()
     for block in parsed.blocks if documented else ():
         if block.kind == "docstring" and not any(d.start < block.start for d in parsed.definitions):
-            return Prose(block.prose, block.prose_line)
+            return block
         if block.kind == "code" and block.text.strip() and not block.text.startswith("#!"):
             return None
     return None
-
-
-def _contents(rows: tuple[MarkedRow, ...], sections: list[Section]) -> tuple[Heading, ...]:
-    """The headings; in a file without any, its classes and functions."""
-    headed = [row for row in rows if row.title and row.anchor]
-    if headed:
-        levels = [re.search(r"<h([1-6])", row.prose) for row in headed]
-        return tuple(
-            Heading(int(level[1]), Markup(row.title), row.anchor)
-            for row, level in zip(headed, levels, strict=True)
-            if level
-        )
-    return tuple(
-        Heading(
-            2 + min(section.names[0].count("."), 1), Markup.escape(section.names[0]), row.anchor
-        )
-        for row, section in zip(rows, sections, strict=True)
-        if row.anchor and section.names
-    )
 
 
 def _first_sentence(markdown: str) -> str:
@@ -201,7 +177,7 @@ def _first_sentence(markdown: str) -> str:
     return re.sub(r"[`*$]|^#+ ", "", sentence[0] if sentence else paragraph)[:300]
 
 
-def _minutes(sections: list[Section], rows: tuple[MarkedRow, ...]) -> int:
+def _minutes(sections: tuple[Section, ...], rows: tuple[MarkedRow, ...]) -> int:
     words = sum(len(prose.text.split()) for section in sections for prose in section.prose)
     lines = sum(len(row.code) for row in rows)
     return max(1, round(words / WORDS + lines / LINES))

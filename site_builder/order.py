@@ -9,7 +9,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import replace
 
 from site_builder.cards import Link, Neighbours, card
@@ -64,9 +63,9 @@ def neighbours(ordered: list[Draft], dates: dict[str, str]) -> dict[str, Neighbo
     for draft in ordered:
         folder = folder_of(draft.source.path)
         members[posixpath.dirname(folder) if _is_package(draft) else folder].append(draft)
-    pairs = zip([None, *ordered], [*ordered[1:], None], strict=False)
     found = {}
-    for draft, (before, after) in zip(ordered, pairs, strict=True):
+    for index, draft in enumerate(ordered):
+        before, after = ordered[index - 1 : index], ordered[index + 1 : index + 2]
         folder, own = folder_of(draft.source.path), _is_package(draft)
         parts = folder.split("/")
         above = ["/".join(parts[:depth]) for depth in range(1, len(parts) + (not own))]
@@ -74,8 +73,8 @@ def neighbours(ordered: list[Draft], dates: dict[str, str]) -> dict[str, Neighbo
         children = (other for other in members[folder] if own and other is not draft)
         found[draft.source.path] = Neighbours(
             (Link("Home", relative("index.html", draft.source.url)), *_links(parents, draft)),
-            next(iter(_links([before], draft)), None),
-            next(iter(_links([after], draft)), None),
+            next(iter(_links(before, draft)), None),
+            next(iter(_links(after, draft)), None),
             tuple(
                 replace(item, url=relative(item.url, draft.source.url))
                 for item in (card(child, draft.title, dates) for child in children)
@@ -84,8 +83,8 @@ def neighbours(ordered: list[Draft], dates: dict[str, str]) -> dict[str, Neighbo
     return found
 
 
-def _links(drafts: Iterable[Draft | None], page: Draft) -> list[Link]:
-    return [Link(d.title, relative(d.source.url, page.source.url)) for d in drafts if d]
+def _links(drafts: list[Draft], page: Draft) -> list[Link]:
+    return [Link(d.title, relative(d.source.url, page.source.url)) for d in drafts]
 
 
 def _is_package(draft: Draft) -> bool:

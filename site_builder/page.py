@@ -16,10 +16,11 @@ from markupsafe import Markup
 
 from site_builder.cards import Card, Link, Neighbours
 from site_builder.citation import bibtex
-from site_builder.draft import Draft, Heading, line_of
+from site_builder.draft import Draft, line_of
 from site_builder.links import Targets, resolve_code, resolve_prose
 from site_builder.problem import Problem
 from site_builder.results import Results
+from site_builder.rows import Heading
 from site_builder.settings import Settings
 
 # The last section of a page whose runs were recorded.

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from site_builder.blocks import Parsed
 from site_builder.code import highlight
 from site_builder.names import references
@@ -41,9 +43,18 @@ class MarkedRow:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """An entry of the page's contents."""
+
+    level: int
+    title: Markup
+    anchor: str
+
+
 def render_rows(
     source: Source,
-    sections: list[Section],
+    sections: tuple[Section, ...],
     parsed: Parsed,
     names: dict[str, str],
     roots: frozenset[str],
@@ -102,3 +113,22 @@ def _nest(html: str, level: int, above: int) -> tuple[str, int, str]:
         return f"<h{above}{match[2]}</h{above}>"
 
     return HEADINGS.sub(nest, html), above, title
+
+
+def contents(rows: tuple[MarkedRow, ...], sections: tuple[Section, ...]) -> tuple[Heading, ...]:
+    """The headings; in a file without any, its classes and functions."""
+    headed = [row for row in rows if row.title and row.anchor]
+    if headed:
+        levels = [re.search(r"<h([1-6])", row.prose) for row in headed]
+        return tuple(
+            Heading(int(level[1]), Markup(row.title), row.anchor)
+            for row, level in zip(headed, levels, strict=True)
+            if level
+        )
+    return tuple(
+        Heading(
+            2 + min(section.names[0].count("."), 1), Markup.escape(section.names[0]), row.anchor
+        )
+        for row, section in zip(rows, sections, strict=True)
+        if row.anchor and section.names
+    )

@@ -7,6 +7,7 @@ frozen `Source` values.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -102,10 +103,15 @@ def decode(path: str, raw: bytes) -> Source | Problem:
     """
     import tokenize
 
+    encoding = "utf-8"
     try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
+        # Where the first lines are no UTF-8 and name no encoding, `detect_encoding` cannot say why.
+        with contextlib.suppress(SyntaxError):
+            encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
         text = raw.decode(encoding)
-        # Some codecs (UTF-7, escapes) forgive input that they would not write.
+        tokenize.detect_encoding(io.BytesIO(raw).readline)
+        # Some codecs (UTF-7, escapes) forgive input that they would not write, and write what is
+        # no text.
         if text.encode(encoding) != raw:
             raise UnicodeError(f"does not round-trip through {encoding}")
         text.encode()
@@ -113,7 +119,7 @@ def decode(path: str, raw: bytes) -> Source | Problem:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         return Problem(path, line, f"not {error.encoding}: {error.reason}; save the file as UTF-8")
-    except (SyntaxError, UnicodeError, LookupError) as error:
+    except (SyntaxError, ValueError, LookupError) as error:
         return Problem(path, 1, f"cannot be decoded: {error}; save the file as UTF-8")
 
 
