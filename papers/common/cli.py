@@ -63,6 +63,9 @@ def main(train: Callable[..., dict[str, float]], **commands: Callable[..., objec
         stop(str(error), error.shared)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        # Whoever was reading, `head` for one, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except RuntimeError as error:
         if not lost_peer(error):
             raise
@@ -156,15 +159,19 @@ def help_of(cls: type) -> dict[str, str]:
     r"""
     ## The help is in the source
 
-    A string under a field, or a comment beside it, is its line of help.
+    A string under a field, or a comment beside it, is its line of help. A field that is inherited
+    brings its own.
     """
+    helps: dict[str, str] = {}
+    for parent in cls.__bases__:
+        helps |= help_of(parent) if dataclasses.is_dataclass(parent) else {}
     try:
         source = textwrap.dedent(inspect.getsource(cls))
     except OSError:
-        return {}
+        return helps
     (node,) = ast.parse(source).body
     assert isinstance(node, ast.ClassDef)
-    lines, helps = source.splitlines(), {}
+    lines = source.splitlines()
     for field, after in zip(node.body, [*node.body[1:], None], strict=True):
         if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
             continue

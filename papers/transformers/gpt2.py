@@ -89,9 +89,9 @@ class Config:
     "features of a token"
     context: int = 128
     "tokens that the model sees at once"
-    batch: int = 32
+    batch: int = 16
     "texts in a batch"
-    steps: int = 500
+    steps: int = 300
     "training steps"
     lr: float = 2e-3
     "highest learning rate"
@@ -334,7 +334,8 @@ def continue_text(
 
     Token by token, each drawn from the [nucleus](sampling/nucleus.py) of what the model
     believes. The whole context is read anew for each token, though all but the last position
-    were computed before, which a cache saves.
+    were computed before, which a
+    [cache](kv_cache.py) saves.
     """
     context = model.config.context
     for _ in range(count):
@@ -420,11 +421,11 @@ def generate(weights: Path, prompt: str, count: int = 40, p: float = 0.95, seed:
 
 # ## What changed since
 #
-# - **Positions.** Learned vectors end where the training context ends. LLaMA turns queries and
-#   keys by their position instead, at every layer.
+# - **Positions.** Learned vectors end where the training context ends. [LLaMA](llama.py) turns
+#   queries and keys by their position instead, at every layer.
 # - **Normalisation and MLP.** Without means and biases (RMSNorm), and with a gate (SwiGLU).
 # - **Attention.** Several heads of queries share one head of keys and values, which makes the
-#   cache small.
+#   [cache](kv_cache.py) small.
 # - **Data.** Chinchilla (2022, [arXiv](https://arxiv.org/abs/2203.15556)) found models of this
 #   time trained on far too little text for their size: about 20 tokens for each weight is
 #   what a given amount of computation is best spent on.

@@ -110,14 +110,14 @@ class Config(GPT2Config):
     What is new, besides [what GPT-2 has](gpt2.py#configuration).
     """
 
-    # heads of keys and values; each serves as many queries as it takes
     kv_heads: int = 2
-    # features inside the MLP; 0: two thirds of four times the width
+    "heads of keys and values; each serves as many queries as it takes"
     hidden: int = 0
-    # turn queries and keys by their position
+    "features inside the MLP; 0: two thirds of four times the width"
     rotary: bool = True
-    # about how much slower the last pair of features turns than the first
+    "turn queries and keys by their position"
     base: float = 10_000.0
+    "about how much slower the last pair of features turns than the first"
 
 
 class RMSNorm(nn.Module):
