@@ -1,4 +1,4 @@
-"""Print `constraints.txt`: the versions that are installed now, without ourselves and without a build's local label."""
+"""Print `constraints.txt`: the versions installed now, without ourselves or local labels."""
 
 from __future__ import annotations
 
