@@ -17,7 +17,7 @@ from site_builder.build import Builder
 
 HERE = Path(__file__).parent
 PAGES = [
-    "index.html",
+    "",
     "papers/transformers/attention.html",
     "papers/optimizers/adam.html",
     "papers/diffusion/ddpm.html",
@@ -75,7 +75,7 @@ def main() -> int:
                     name for name, audit in told["audits"].items()
                     if audit["score"] is not None and audit["score"] < 0.9
                 ]  # fmt: skip
-                print(page, scores, *lost)
+                print(page or "the front page", scores, *lost)
             server.shutdown()
     return 0
 
