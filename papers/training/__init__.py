@@ -15,4 +15,5 @@ with the idea and a control without it.
 - [Warm-up and cosine decay](schedule.py): the learning rate as a function of the step.
 - [Gradient clipping](clipping.py): believe the direction of a gradient and not its length.
 - [Mixed precision](mixed_precision.py): compute in 16 bits without losing the gradient.
+- [Checkpoint and resume](checkpointing.py): a broken run goes on as if nothing had been.
 """
