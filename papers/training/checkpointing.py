@@ -191,18 +191,18 @@ class Config:
     ## Configuration
     """
 
-    # what the checkpoint leaves out
     forget: Literal["nothing", "optimizer", "schedule", "chance", "step"] = "nothing"
-    # the step after which the run breaks
+    "what the checkpoint leaves out"
     broken_at: int = 150
-    # minibatches
+    "the step after which the run breaks"
     steps: int = 300
-    # images in a batch
+    "minibatches"
     batch: int = 64
-    # units in the hidden layer
+    "images in a batch"
     width: int = 64
-    # learning rate at the start
+    "units in the hidden layer"
     lr: float = 3e-3
+    "learning rate at the start"
 
 
 def train(config: Config, options: Options | None = None) -> dict[str, float]:

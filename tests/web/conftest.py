@@ -8,11 +8,13 @@ import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from site_builder.build import Builder
+from site_builder.settings import read_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +28,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-class Quiet(SimpleHTTPRequestHandler):
+class Host(SimpleHTTPRequestHandler):
+    """Serves the site at the path where it will be published, as the page for 404 expects."""
+
+    base = urlsplit(read_settings(ROOT)[0].url).path
+
+    def translate_path(self, path: str) -> str:
+        return super().translate_path("/" + path.removeprefix(self.base))
+
     def log_message(self, *args: object) -> None:
         pass
 
@@ -34,10 +43,10 @@ class Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="session")
 def address(site: Path) -> Iterator[str]:
     """Where the site is served, with a slash at the end."""
-    handler = functools.partial(Quiet, directory=str(site))
+    handler = functools.partial(Host, directory=str(site))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
+        yield f"http://127.0.0.1:{server.server_port}{Host.base}"
         server.shutdown()
 
 
