@@ -11,7 +11,6 @@ notation:
   'L': layers
   'H': width
   'A': heads
-  'C': pooled
   'T_i': hidden
 runs:
   both sides: ""
@@ -61,7 +60,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -117,19 +116,19 @@ class Config:
     "heads of an attention, A"
     width: int = 64
     "features of a position, H"
-    length: int = 64
+    context: int = 33
     "tokens of a sequence, and positions that the model knows"
     dropout: float = 0.0
     "share of what a sublayer adds that is zeroed in training"
-    rate: float = 0.15
+    share: float = 0.15
     "share of the tokens to guess"
     bidirectional: bool = True
     "look to both sides, and not only to the left"
-    batch: int = 32
+    batch: int = 64
     "sequences in a batch"
-    lr: float = 2e-3
+    lr: float = 5e-3
     "learning rate of AdamW at its peak"
-    steps: int = 1000
+    steps: int = 1200
     "training steps; the first tenth warms up"
 
 
@@ -142,13 +141,9 @@ class Config:
 # tokens count for their bias alone, since their matrix is the embedding's.
 VOCABULARY = 30_522
 BASE = Config(
-    layers=12, heads=12, width=768, length=512, dropout=0.1,
-    batch=256, lr=1e-4, steps=1_000_000,
-)  # fmt: skip
-LARGE = Config(
-    layers=24, heads=16, width=1024, length=512, dropout=0.1,
-    batch=256, lr=1e-4, steps=1_000_000,
-)  # fmt: skip
+    layers=12, heads=12, width=768, context=512, dropout=0.1, batch=256, lr=1e-4, steps=1_000_000
+)
+LARGE = replace(BASE, layers=24, heads=16, width=1024)
 
 
 class Bert(nn.Module):
@@ -156,7 +151,7 @@ class Bert(nn.Module):
     ## The encoder
 
     A sequence is `[CLS] A [SEP] B [SEP]`. Each token is the sum of three embeddings, all
-    learned: which word, which place, and whether segment A or B (figure 2). The sum is
+    learned: which word, which position, and whether segment A or B (figure 2). The sum is
     normalised, which the paper does not say and the released code does; then come the layers,
     post-norm as in the Transformer, here with biases in attention.
 
@@ -172,8 +167,8 @@ class Bert(nn.Module):
         super().__init__()
         C = config.width
         self.bidirectional = config.bidirectional
-        self.words = nn.Embedding(vocabulary, C)
-        self.places = nn.Embedding(config.length, C)
+        self.tokens = nn.Embedding(vocabulary, C)
+        self.positions = nn.Embedding(config.context, C)
         self.segments = nn.Embedding(2, C)
         self.norm = nn.LayerNorm(C)
         self.dropout = nn.Dropout(config.dropout)
@@ -182,9 +177,9 @@ class Bert(nn.Module):
 
     def forward(self, tokens: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
         T = tokens.shape[1]
-        if (most := len(self.places.weight)) < T:
-            raise UserError(f"{T} tokens are too many: the model knows {most} places")
-        x = self.words(tokens) + self.segments(segments) + self.places.weight[:T]  # (B, T, C)
+        if (most := len(self.positions.weight)) < T:
+            raise UserError(f"{T} tokens are too many: the model knows {most} positions")
+        x = self.tokens(tokens) + self.segments(segments) + self.positions.weight[:T]  # (B, T, C)
         hidden = self.dropout(self.norm(x))  # (B, T, C)
         mask = padding_mask((tokens != PAD).sum(1), T)  # (B, 1, 1, T)
         if not self.bidirectional:
@@ -234,14 +229,14 @@ class Pretraining(nn.Module):
     def forward(self, tokens: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
         hidden, pooled = self.bert(tokens, segments)  # (B, T, C), (B, C)
         guess = self.norm(F.gelu(self.transform(hidden)))  # (B, T, C)
-        logits = F.linear(guess, self.bert.words.weight, self.bias)  # (B, T, V)
+        logits = F.linear(guess, self.bert.tokens.weight, self.bias)  # (B, T, V)
         return logits, self.follows(pooled)  # (B, T, V), (B, 2)
 
 
 # Our name of each part, and the hub's.
 PARTS = {
-    "bert.words": "bert.embeddings.word_embeddings",
-    "bert.places": "bert.embeddings.position_embeddings",
+    "bert.tokens": "bert.embeddings.word_embeddings",
+    "bert.positions": "bert.embeddings.position_embeddings",
     "bert.segments": "bert.embeddings.token_type_embeddings",
     "bert.norm": "bert.embeddings.LayerNorm",
     "bert.pooler": "bert.pooler.dense",
@@ -289,7 +284,7 @@ def load_pretrained(folder: Path | str) -> Pretraining:
             layers=told["num_hidden_layers"],
             heads=told["num_attention_heads"],
             width=told["hidden_size"],
-            length=told["max_position_embeddings"],
+            context=told["max_position_embeddings"],
             dropout=told["hidden_dropout_prob"],
         )
         model = Pretraining(config, told["vocab_size"])
@@ -329,7 +324,7 @@ def fill(weights: Path, prompt: str = "Paris is the [MASK] of France.", best: in
         print(" · ".join(f"{tokenizer.id_to_token(word)} {share:.1%}" for word, share in pairs))
 
 
-def hide(tokens: Tensor, vocabulary: int, rate: float = 0.15) -> tuple[Tensor, Tensor]:
+def hide(tokens: Tensor, vocabulary: int, share: float = 0.15) -> tuple[Tensor, Tensor]:
     r"""
     ## Task 1: guess the hidden tokens
 
@@ -347,7 +342,7 @@ def hide(tokens: Tensor, vocabulary: int, rate: float = 0.15) -> tuple[Tensor, T
     We choose each token independently, so that the share is 15 % on average, and never one of
     the markers. The `targets` hold the tokens that were chosen and `IGNORED` elsewhere.
     """
-    chosen = (torch.rand(tokens.shape) < rate) & (tokens >= WORDS)  # (B, T)
+    chosen = (torch.rand(tokens.shape) < share) & (tokens >= WORDS)  # (B, T)
     fate = torch.rand(tokens.shape)  # (B, T)
     others = torch.randint(WORDS, vocabulary, tokens.shape)  # (B, T)
     hidden = tokens.masked_fill(chosen & (fate < 0.8), MASK)  # (B, T)
@@ -356,7 +351,7 @@ def hide(tokens: Tensor, vocabulary: int, rate: float = 0.15) -> tuple[Tensor, T
     return hidden, targets  # (B, T), (B, T)
 
 
-def couples(stream: Tensor, size: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
+def couples(stream: Tensor, size: int, context: int) -> tuple[Tensor, Tensor, Tensor]:
     r"""
     ## Task 2: does B follow A?
 
@@ -366,7 +361,7 @@ def couples(stream: Tensor, size: int, length: int) -> tuple[Tensor, Tensor, Ten
 
     Later work found this task of little use (see below). It is part of BERT all the same.
     """
-    N = (length - 3) // 2
+    N = (context - 3) // 2
     starts = torch.randint(len(stream) - 2 * N + 1, (size,))  # (B,)
     follows = torch.rand(size) < 0.5  # (B,)
     others = torch.randint(len(stream) - N + 1, (size,))  # (B,)
@@ -378,7 +373,7 @@ def couples(stream: Tensor, size: int, length: int) -> tuple[Tensor, Tensor, Ten
     return tokens, segments, follows.long()
 
 
-def rate_at(step: int, config: Config) -> float:
+def rate(config: Config, step: int) -> float:
     r"""
     ## Learning rate
 
@@ -420,7 +415,7 @@ def guesses(
         for label, tokens in (("given", hidden), ("guess", guessed)):
             # The markers, in the order of their numbers.
             signs = "".join(
-                " ||_"[token] if token < WORDS else tokenizer.decode([token - WORDS])
+                " ||□"[token] if token < WORDS else tokenizer.decode([token - WORDS])
                 for token in tokens[row].tolist()
             )
             yield f"{label} {signs}".replace("\n", "⏎")
@@ -446,10 +441,10 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
 
     for step in run.steps(config.steps, model=model, optimizer=optimizer):
-        tokens, segments, follows = couples(stream[:-kept], config.batch, config.length)
-        batch = (*hide(tokens, vocabulary, config.rate), segments, follows)
+        tokens, segments, follows = couples(stream[:-kept], config.batch, config.context)
+        batch = (*hide(tokens, vocabulary, config.share), segments, follows)
         hidden, targets, segments, follows = (run.share(x).to(run.device) for x in batch)
-        optimizer.param_groups[0]["lr"] = rate_at(step, config)
+        optimizer.param_groups[0]["lr"] = rate(config, step)
         with run.autocast():
             logits, next_logits = model(hidden, segments)  # (B, T, V), (B, 2)
             guess_loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
@@ -460,8 +455,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
         run.log(loss=guess_loss, next_loss=next_loss)
 
     learner.eval()
-    tokens, segments, follows = couples(stream[-kept:], 1000, config.length)
-    hidden, targets = hide(tokens, vocabulary, config.rate)
+    tokens, segments, follows = couples(stream[-kept:], 1000, config.context)
+    hidden, targets = hide(tokens, vocabulary, config.share)
     given = [x.to(run.device) for x in (hidden, targets, segments, follows)]
     for line in guesses(learner, tokenizer, *(x[:3] for x in given[:3])):
         run.say(line)
@@ -479,10 +474,11 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   (Clark 2020, [arXiv](https://arxiv.org/abs/2003.10555)).
 # - **More gaps.** 40 % hidden can be better than 15 % (Wettig 2022,
 #   [arXiv](https://arxiv.org/abs/2202.08005)).
-# - **Images** are hidden by the patch, three quarters of them (He 2021,
-#   [arXiv](https://arxiv.org/abs/2111.06377)).
-# - **Models that only look left**, like those that write, took over most tasks by sheer size.
-#   Encoders stay where a text must become one vector quickly: search, ranking, labelling.
+# - **Images** are read by the same encoder in [ViT](../vision/vit.py), and learned from by
+#   hiding three quarters of their patches (He 2021, [arXiv](https://arxiv.org/abs/2111.06377)).
+# - **Models that only look left**, from [GPT-2](gpt2.py) to [LLaMA](llama.py) and beyond, took
+#   over most tasks as they grew, since one that writes can be asked anything. Encoders
+#   stay where a text must become a vector or a label quickly: search, ranking, filters.
 
 if __name__ == "__main__":
     main(train, fill=fill)

@@ -28,6 +28,7 @@ runs:
   post-norm: ""
   post-norm, no warm-up: --no-ramp
   pre-norm, no warm-up: --no-ramp --pre-norm
+  post-norm, no warm-up, one layer: --no-ramp --layers 1
 claims:
   - what: a Transformer learns to write a sequence backwards, every symbol right
     paper: "trained on translation instead: 27.3 BLEU with the base model (table 2)"
@@ -36,6 +37,10 @@ claims:
   - what: with its norms after the sum, as published, it does not train without a warm-up
     paper: "8.45 BLEU instead of about 34, German to English (Xiong 2020, section 3.2)"
     run: post-norm, no warm-up
+    metric: exact
+  - what: depth is what makes the difference, and a single layer trains all the same
+    paper: "the top of a post-norm stack has large gradients at any depth (Xiong 2020, theorem 1)"
+    run: post-norm, no warm-up, one layer
     metric: exact
   - what: with the norms before each sublayer it needs no warm-up
     paper: "same quality without warm-up (Xiong 2020, section 4)"
@@ -87,7 +92,8 @@ from papers.transformers.attention import MultiHeadAttention, causal_mask, paddi
 
 Tokenizer = BytePairs | Characters
 
-# Three tokens stand for no word: the filling behind a sequence, its start and its end.
+# Three tokens stand for no word: the filling behind a sequence, its start and its end. After
+# them come the `WORDS`.
 PAD, START, END, WORDS = 0, 1, 2, 3
 
 
@@ -147,8 +153,9 @@ class Residual(nn.Module):
     [Xiong 2020](https://arxiv.org/abs/2002.04745) compares the two at initialisation (theorem
     1): the gradient of the last feed-forward network does not depend on the depth under
     post-norm, and falls as $1/\sqrt{L}$ under pre-norm. Under post-norm it also decays from the
-    last layer to the first. A deep post-norm stack is thus pushed hard at its top while
-    its bottom is still random, and needs small steps at first: the warm-up below.
+    last layer to the first. Large steps at the start then throw the top of a post-norm stack
+    about while its bottom is still random, and so it needs the warm-up
+    [below](#learning-rate).
     """
 
     def __init__(self, width: int, dropout: float, pre_norm: bool) -> None:
@@ -276,7 +283,7 @@ class Config:
     The defaults learn a task of [our own](#a-task-write-it-backwards) in about a minute.
     """
 
-    layers: int = 2
+    layers: int = 3
     "layers of the encoder, and as many of the decoder"
     heads: int = 4
     "heads of an attention"
@@ -292,7 +299,7 @@ class Config:
     "normalise before each sublayer instead of after the sum"
     ramp: bool = True
     "let the learning rate rise over the warm-up, instead of starting at its peak"
-    warmup: int = 200
+    warmup: int = 400
     "steps until the learning rate is at its peak"
     length: int = 20
     "symbols in a sequence of our own tasks"
@@ -321,9 +328,8 @@ class Config:
 # makes `BASE` 65,144,832. The 213 million of the last row would take one of 35,900.
 VOCABULARY = 37_000
 BASE = Config(
-    layers=6, heads=8, width=512, hidden=2048, dropout=0.1,
-    warmup=4000, batch=1000, steps=100_000,
-)  # fmt: skip
+    layers=6, heads=8, width=512, hidden=2048, dropout=0.1, warmup=4000, batch=1000, steps=100_000
+)
 BIG = replace(BASE, heads=16, width=1024, hidden=4096, dropout=0.3, steps=300_000)
 
 
@@ -497,7 +503,7 @@ def corpus(name: str, config: Config) -> tuple[Tensor, Tensor, Tokenizer]:
     if name == "multi30k":
         return translation()
     if name in ("", "reverse", "sort"):
-        return task(name or "reverse", config.batch * config.steps + HELD_OUT, config.length)
+        return task(name or "reverse", 100_000 + HELD_OUT, config.length)
     raise UserError(f"there is no data set {name!r}: choose reverse, sort or multi30k")
 
 
@@ -524,8 +530,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     ## Training
 
     Adam with the paper's constants, and equation 3 for its learning rate. `--no-ramp` starts
-    at the peak instead. That is the whole difference between the first two runs, and between
-    the last two it is only the place of the norms.
+    at the peak instead. That is the whole difference between the first two runs. The third
+    starts at the peak too, with the norms moved, and the fourth with a single layer.
 
     The picture shows where the heads of the last decoder layer look in the source while they
     write: target downwards, source to the right. A model that reverses has a diagonal that
@@ -577,18 +583,20 @@ def alignment(model: Transformer, source: Tensor, target: Tensor) -> Tensor:
 
 # ## What changed since
 #
-# - **Half of it is enough.** GPT keeps the decoder without the cross-attention and predicts
-#   text; BERT keeps the encoder and fills gaps. Encoder and decoder together live on in T5
-#   (Raffel 2019, [arXiv](https://arxiv.org/abs/1910.10683)) and in speech and translation.
-# - **Norms** moved before the sublayers, and lost their mean: RMSNorm (Zhang 2019,
-#   [arXiv](https://arxiv.org/abs/1910.07467)).
-# - **The feed-forward network** is gated: SwiGLU and its kin (Shazeer 2020,
-#   [arXiv](https://arxiv.org/abs/2002.05202)). Or there are many, and each token visits a few
-#   (Fedus 2021, [arXiv](https://arxiv.org/abs/2101.03961)).
-# - **Positions** turn queries and keys inside [attention](attention.py) rather than being
-#   added once at the bottom (Su 2021, [arXiv](https://arxiv.org/abs/2104.09864)).
-# - **Warm-up stayed**, shorter, though pre-norm could do without; the root that follows it
-#   mostly became a cosine.
+# - **Half of it is enough.** [GPT-2](gpt2.py) keeps the decoder without its cross-attention and
+#   predicts text. [BERT](bert.py) keeps the encoder and fills gaps, in text or, as
+#   [ViT](../vision/vit.py), with patches of an image for words. Both halves together live on in
+#   T5 (Raffel 2019, [arXiv](https://arxiv.org/abs/1910.10683)), in speech and in translation.
+# - **Norms** moved before the sublayers and then lost their mean, **feed-forward networks** got
+#   a gate, and **positions** turn queries and keys inside attention rather than being added
+#   once at the bottom: [LLaMA](llama.py) has all three.
+# - **Many feed-forward networks** instead of one, of which each token visits few (Fedus 2021,
+#   [arXiv](https://arxiv.org/abs/2101.03961)).
+# - **Writing** keeps the keys and values of earlier positions, where ours computes them anew at
+#   every step: the [cache](kv_cache.py). And where no single answer is right it
+#   [draws](sampling/temperature.py) its tokens rather than taking the likeliest.
+# - **Warm-up stayed**, though pre-norm could do without it. The fall by a root that follows
+#   has mostly become a cosine.
 
 if __name__ == "__main__":
     main(train)

@@ -44,13 +44,13 @@ from papers.transformers.bert import (
     hide,
     hub_name,
     load_pretrained,
-    rate_at,
+    rate,
     train,
 )
 from tests.shapes import check_shapes
 
 B, T, C, H, V = 3, 9, 12, 3, 31
-TINY = Config(layers=2, heads=H, width=C, length=17, batch=4, steps=3)
+TINY = Config(layers=2, heads=H, width=C, context=17, batch=4, steps=3)
 
 
 @pytest.fixture(autouse=True)
@@ -207,7 +207,7 @@ def test_fill_prints_what_transformers_finds_likeliest(
         words = [tokenizer.id_to_token(int(word)) for word in found.indices]
         shares = [f"{share:.1%}" for share in found.values.tolist()]
         assert line == " · ".join(f"{w} {s}" for w, s in zip(words, shares, strict=True))
-    with pytest.raises(UserError, match="20 tokens are too many: the model knows 17 places"):
+    with pytest.raises(UserError, match="20 tokens are too many: the model knows 17 positions"):
         fill(tmp_path, "[MASK] " + "w1 " * 17)
 
 
@@ -287,10 +287,10 @@ def test_shares_are_15_and_80_10_10(whose: str) -> None:
 def test_fates_are_independent_of_the_choice() -> None:
     """Drawing one number for both would mask the same share and never keep a token."""
     tokens = torch.randint(WORDS, 50, (400, 100))
-    for rate in (0.02, 0.6):
-        hidden, targets = hide(tokens, 50, rate)
+    for share in (0.02, 0.6):
+        hidden, targets = hide(tokens, 50, share)
         chosen, masked, *_ = (p.sum().item() for p in frequencies(tokens, hidden, targets, MASK))
-        assert within(chosen, tokens.numel(), rate)
+        assert within(chosen, tokens.numel(), share)
         assert within(masked, chosen, 0.8)
     replaced = hidden[(hidden != tokens) & (hidden != MASK)]
     assert replaced.min() == WORDS
@@ -342,12 +342,12 @@ def test_place_and_segment_matter() -> None:
 
 def test_learning_rate_rises_and_falls_along_lines() -> None:
     config = replace(TINY, steps=1000, lr=2.0)
-    rates = [rate_at(step, config) for step in range(1000)]
+    rates = [rate(config, step) for step in range(1000)]
     assert rates[0] == pytest.approx(0.02)
     assert max(rates) == rates[99] == pytest.approx(2.0)
     assert rates[549] == pytest.approx(2.0 * 451 / 900)
     assert rates[-1] == pytest.approx(2.0 / 900)
-    assert rate_at(0, replace(config, steps=1)) > 0
+    assert rate(replace(config, steps=1), 0) > 0
 
 
 def test_measures_measure() -> None:
@@ -367,7 +367,7 @@ def test_measures_measure() -> None:
     letters = Characters.fit("abcdefghijklmnopqrstuvwxyz\n")
     tokens = torch.tensor([[CLS, MASK, MASK, SEP], [CLS, 4, MASK, 9]])
     lines = list(guesses(model, letters, tokens, targets, tokens))
-    assert lines == ["given |__|", "guess |bb|", "given |⏎_e", "guess |⏎cd"]
+    assert lines == ["given |□□|", "guess |bb|", "given |⏎□e", "guess |⏎cd"]
 
 
 # Training
@@ -382,7 +382,7 @@ def test_training_and_its_shapes(tmp_path: Path) -> None:
 
 def test_only_a_model_that_sees_the_right_guesses_what_stands_there() -> None:
     """A text in which every second letter is the capital of the one after it."""
-    config = Config(layers=1, heads=2, width=32, length=16, lr=1e-2, steps=150)
+    config = Config(layers=1, heads=2, width=32, context=16, lr=1e-2, steps=150)
     losses = []
     for bidirectional in (True, False):
         torch.manual_seed(0)
@@ -395,7 +395,7 @@ def test_only_a_model_that_sees_the_right_guesses_what_stands_there() -> None:
             logits, _ = model(hidden, torch.zeros_like(tokens))
             wanted = tokens.index_select(1, torch.tensor([2, 4])).flatten()
             loss = F.cross_entropy(logits[:, [2, 4]].flatten(0, 1), wanted)
-            optimizer.param_groups[0]["lr"] = rate_at(step, config)
+            optimizer.param_groups[0]["lr"] = rate(config, step)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -355,7 +355,7 @@ def test_sizes_are_what_the_page_says() -> None:
 
 
 def test_one_vocabulary_makes_every_size_of_table_3_but_the_last() -> None:
-    """Rows base and C, in millions."""
+    """Rows base, B and C, in millions."""
     rows = [
         (BASE, 65),
         (replace(BASE, layers=2), 36),
@@ -367,6 +367,10 @@ def test_one_vocabulary_makes_every_size_of_table_3_but_the_last() -> None:
         (replace(BASE, hidden=4096), 90),
     ]
     assert [round(size(config, 41_100) / 1e6) for config, _ in rows] == [n for _, n in rows]
+    # Rows B: queries and keys of 16 and 32 features a head instead of 64, in 18 attentions.
+    for narrow, millions in ((16, 58), (32, 60)):
+        saved = 18 * 2 * 512 * (64 - narrow) * 8
+        assert round((size(BASE, 41_100) - saved) / 1e6) == millions
     assert size(BASE, 41_100) == 65_144_832
     assert round(size(BIG, 41_100) / 1e6) == 218
     assert round(size(BIG, 35_900) / 1e6) == 213
@@ -451,6 +455,6 @@ def test_translation_trains_on_sentences(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_a_short_run_learns_to_write_backwards(tmp_path: Path) -> None:
-    config = Config(layers=1, width=32, hidden=64, length=6, warmup=150, steps=700)
+    config = Config(layers=1, width=32, hidden=64, length=6, warmup=150, batch=32, steps=500)
     numbers = train(config, quiet(tmp_path))
-    assert numbers["exact"] > 0.95
+    assert numbers["exact"] > 0.9
