@@ -13,6 +13,7 @@ table.
 | [front_matter](front_matter.py) | docstring → typed metadata |
 | [comments](comments.py), [blocks](blocks.py) | text → code, comments, docstrings; lossless |
 | [sections](sections.py) | blocks → prose and the lines it stands beside |
+| [rest](rest.py) | docstrings of other people → Markdown |
 | [math](math.py), [prose](prose.py) | formulas and Markdown → HTML |
 | [lexer](lexer.py), [code](code.py) | code → HTML, line by line |
 | [names](names.py), [links](links.py) | names and addresses → where they lead |

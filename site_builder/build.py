@@ -71,7 +71,7 @@ class Builder:
         old = read_manifest(self.out) if self.out else Manifest()
         if self.out and old.inputs == inputs and old.intact(self.out):
             return Report(len(python), (), old.problems)
-        sources, undecodable = read_sources(python)
+        sources, undecodable = read_sources(python, settings)
         site, pages, found, shown = self._compose(settings, sources, others)
         done = tuple(sorted({*problems, *unreadable, *undecodable, *found}))
         wrong = {problem.path for problem in done}

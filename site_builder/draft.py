@@ -18,6 +18,7 @@ from site_builder.front_matter import FrontMatter, read_front_matter
 from site_builder.math import MathError, typeset
 from site_builder.names import imported_names
 from site_builder.problem import Problem
+from site_builder.rest import to_markdown
 from site_builder.rows import Heading, MarkedRow, contents, render_rows
 from site_builder.sections import (
     HEADING,
@@ -74,6 +75,8 @@ def draft(source: Source, roots: frozenset[str], required: bool) -> Draft:
         line, reason = parsed.error
         message = f"Python cannot read the file ({reason}); mend it, or leave it out"
         problems.append(Problem(source.path, line, message))
+    if not required:
+        parsed = replace(parsed, blocks=tuple(map(_foreign, parsed.blocks)))
     opening = _module_docstring(parsed)
     meta, title, rest, found = _open(source.path, opening, required)
     problems += found
@@ -105,7 +108,7 @@ def draft(source: Source, roots: frozenset[str], required: bool) -> Draft:
     return Draft(
         source=source,
         meta=meta,
-        title=meta.title or title or source.path.removesuffix("/__init__.py").split("/")[-1],
+        title=meta.title or title or _name(source),
         summary=meta.summary or _first_sentence(rest["prose"]),
         rows=rows,
         contents=contents(rows, sections),
@@ -119,6 +122,17 @@ def draft(source: Source, roots: frozenset[str], required: bool) -> Draft:
         and re.search(r"^if __name__ ==", source.text, re.M) is not None,
         problems=tuple(problems),
     )
+
+
+def _name(source: Source) -> str:
+    folder, _, file = source.path.rpartition("/")
+    own = source.module.split(".")[-1] or folder.split("/")[-1]
+    return own if file == "__init__.py" and own else file
+
+
+def _foreign(block: Block) -> Block:
+    """A docstring of a file that need not be in the house style may be in another."""
+    return replace(block, prose=to_markdown(block.prose)) if block.kind == "docstring" else block
 
 
 def _open(
@@ -173,7 +187,7 @@ def _module_docstring(parsed: Parsed) -> Block | None:
 
 def _first_sentence(markdown: str) -> str:
     paragraph = re.sub(r"\s+", " ", markdown.strip().split("\n\n")[0])
-    sentence = re.match(r".*?[.!?](?= |$)", paragraph)
+    sentence = re.match(r".*?[.!?](?=$| +[^a-z ])", paragraph)
     return re.sub(r"[`*$]|^#+ ", "", sentence[0] if sentence else paragraph)[:300]
 
 

@@ -80,6 +80,12 @@ def _arxiv(value: Any) -> str:
     return value
 
 
+def _address(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[\w-]+(\.[\w-]+)+\S*", value):
+        raise ValueError("must be an address, such as https://example.org/paper")
+    return value
+
+
 def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
         raise ValueError("must be a list of names")
@@ -114,7 +120,7 @@ def _claims(value: Any) -> tuple[Claim, ...]:
 
 READERS: dict[str, Callable[[Any], Any]] = {
     "title": _text, "summary": _text, "topic": _text, "paper": _text,
-    "authors": _names, "year": _year, "arxiv": _arxiv, "doi": _text, "url": _text,
+    "authors": _names, "year": _year, "arxiv": _arxiv, "doi": _text, "url": _address,
     "notation": _mapping, "runs": _mapping, "claims": _claims,
 }  # fmt: skip
 

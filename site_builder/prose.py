@@ -28,7 +28,7 @@ OPAQUE = re.compile(
       (?P<fence> ^(?P<indent>[ ]*)(?P<ticks>`{3,}|(?<![^\n]\n)~{3,})[ ]*
                  (?P<language>[\w+-]*)[^\n`]*\n
                  (?P<body>.*?)(?P<close>^[ ]*(?P=ticks)[`~]*[ ]*$|\Z) )
-    | (?P<doctest> ^(?P<doctest_indent>[ ]*)>>>[ ].*(?:\n(?![ ]*$).+)* )
+    | (?P<doctest> ^(?P<doctest_indent>[ ]*)>>>[ ][^\n]*(?:\n(?![ ]*$)[^\n]+)* )
     | (?P<code> (?<![\\`])(?P<span>`+)(?!`)(?P<inside>(?:(?!\n[ ]*\n).)+?)
                 (?<!`)(?P=span)(?!`) )
     | (?P<display> (?<!\\)\$\$(?P<formula>(?:(?!\n[ ]*\n).)+?)(?<!\\)\$\$ )
@@ -50,6 +50,8 @@ MARK = re.compile("\ue000(\\d+)\ue001")
 # What Markdown keeps for itself, what we do, and halves of characters.
 STRANGE = re.compile("[\ue000\ue001\x02\x03\ud800-\udfff]|&#0*(?:57344|x0*e000);?", re.IGNORECASE)
 TAG = re.compile(r'<[a-z][^>"]*(?:"[^"]*"[^>"]*)+>')
+ALONE = re.compile("<(p|pre)>(?:<code>)?\\s*((?:\ue000\\d+\ue001\\s*)+)(?:</code>)?</\\1>")
+PRE = re.compile(r"<pre>.*?</pre>", re.DOTALL)
 FOOTNOTE = re.compile(r'"(#?)(fn(?:ref\d*)?):')
 
 TAGS = set(
@@ -130,7 +132,9 @@ def render(text: str, line: int, key: str) -> Rendered:
         # What stands in an attribute stays as it was written: put in as HTML, it could end it.
         html = TAG.sub(lambda tag: MARK.sub(lambda m: taken[int(m[1])][1], tag[0]), html)
     # A block that stands alone must not be inside the paragraph that Markdown made of its mark.
-    html = re.sub("<p>\\s*((?:\ue000\\d+\ue001\\s*)+)</p>", lambda m: _unwrap(m, taken), html)
+    html = ALONE.sub(lambda m: _unwrap(m, taken), html)
+    # Inside a block of code, what looks like Markdown is code.
+    html = PRE.sub(lambda pre: MARK.sub(lambda m: taken[int(m[1])][1], pre[0]), html)
     return Rendered(MARK.sub(lambda m: taken[int(m[1])][0], html), tuple(mistakes))
 
 
@@ -154,9 +158,9 @@ def _opaque(match: re.Match[str]) -> tuple[str, bool]:
         body = re.sub(rf"^ {{0,{indent}}}", "", match["body"], flags=re.MULTILINE)
         return highlight_fence(body, match["language"]), True
     if match["doctest"] is not None:
-        return highlight_fence(
-            re.sub(r"^ +", "", match["doctest"], flags=re.M) + "\n", "pycon"
-        ), True
+        indent = len(match["doctest_indent"])
+        example = re.sub(rf"^ {{0,{indent}}}", "", match["doctest"], flags=re.MULTILINE)
+        return highlight_fence(example + "\n", "pycon"), True
     if match["unclosed"] is not None:
         raise MathError("the formula $$ is not closed; end it with $$, with no blank line inside")
     if match["code"] is not None:
@@ -167,9 +171,8 @@ def _opaque(match: re.Match[str]) -> tuple[str, bool]:
 
 
 def _unwrap(match: re.Match[str], taken: list[tuple[str, str]]) -> str:
-    inside = [taken[int(number)][0] for number in MARK.findall(match[1])]
-    block = all(html.startswith(("<div", "<pre", '<span class="katex-display"')) for html in inside)
-    if not block:
+    inside = [taken[int(number)][0] for number in MARK.findall(match[2])]
+    if not all(html.startswith(("<pre", '<span class="katex-display"')) for html in inside):
         return match[0]
     # A display formula wider than its column scrolls by itself.
     return "\n".join(

@@ -36,17 +36,19 @@ class Source:
     ## A file as it was read
 
     `text.encode(encoding)` is the file, byte for byte: line endings, form feeds and a byte order
-    mark stay as they are.
+    mark stay as they are. `package` is the name of the folder that is rendered, where that is
+    itself a package.
     """
 
     path: str
     text: str
     encoding: str
+    package: str = ""
 
     @property
     def module(self) -> str:
         """The name under which Python imports the file: `papers/a/__init__.py` is `papers.a`."""
-        parts = self.path.removesuffix(".py").split("/")
+        parts = [*filter(None, [self.package]), *self.path.removesuffix(".py").split("/")]
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
     @property
@@ -94,7 +96,7 @@ def find_files(settings: Settings, out: Path | None = None) -> list[tuple[str, P
     return sorted(found.items())
 
 
-def decode(path: str, raw: bytes) -> Source | Problem:
+def decode(path: str, raw: bytes, package: str = "") -> Source | Problem:
     r"""
     ## Decode
 
@@ -115,7 +117,7 @@ def decode(path: str, raw: bytes) -> Source | Problem:
         if text.encode(encoding) != raw:
             raise UnicodeError(f"does not round-trip through {encoding}")
         text.encode()
-        return Source(path, text, encoding)
+        return Source(path, text, encoding, package)
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         return Problem(path, line, f"not {error.encoding}: {error.reason}; save the file as UTF-8")
@@ -156,13 +158,14 @@ def read_file(file: Path) -> bytes:
     return file.read_bytes()
 
 
-def read_sources(files: dict[str, bytes]) -> tuple[list[Source], list[Problem]]:
+def read_sources(files: dict[str, bytes], settings: Settings) -> tuple[list[Source], list[Problem]]:
     r"""
     ## Decode all
 
     Every file becomes a source or a problem.
     """
-    results = [decode(path, raw) for path, raw in files.items()]
+    package = settings.root.resolve().name if "__init__.py" in files else ""
+    results = [decode(path, raw, package) for path, raw in files.items()]
     sources = [result for result in results if isinstance(result, Source)]
     return sources, [result for result in results if isinstance(result, Problem)]
 

@@ -57,8 +57,8 @@ def test_what_did_not_change_is_not_touched(tree: Tree, command: Command) -> Non
 def test_the_same_content_with_a_new_time_is_the_same_site(tree: Tree, command: Command) -> None:
     root = tree(dict(PACKAGE))
     assert command("build", root).returncode == 0
-    for file in root.rglob("*.py"):
-        os.utime(file)
+    for name in PACKAGE:
+        os.utime(root / name)
     assert "0 files changed" in command("build", root).stdout
 
 

@@ -1,0 +1,132 @@
+"""Front matter: what is read, what the page says of it, and how the paper is cited."""
+
+from __future__ import annotations
+
+import pytest
+
+from site_builder.citation import bibtex
+from site_builder.draft import draft
+from site_builder.front_matter import Claim, FrontMatter, read_front_matter
+from site_builder.source import Source
+
+FULL = r"""---
+title: "Adam: a step of known length"
+summary: Says it.
+topic: optimizers
+paper: "Adam: A Method for Stochastic Optimization"
+authors: [Diederik P. Kingma, Jimmy Ba]
+year: 2014
+arxiv: "1412.6980"
+notation:
+  '\beta_1': beta1
+  m: m
+runs: {default: "", slow: --lr 0.1, none: }
+claims:
+  - {what: faster, paper: figure 1, run: default, metric: loss}
+  - {what: scales, paper: table 2, note: not run}
+---
+
+# Adam
+
+Text.
+"""
+
+
+def test_all_of_it() -> None:
+    meta, rest, line, problems = read_front_matter("a.py", FULL, 2, True)
+    assert problems == []
+    assert rest == "# Adam\n\nText.\n"
+    assert line == 2 + FULL[: FULL.index("# Adam")].count("\n")
+    assert meta == FrontMatter(
+        title="Adam: a step of known length",
+        summary="Says it.",
+        topic="optimizers",
+        paper="Adam: A Method for Stochastic Optimization",
+        authors=("Diederik P. Kingma", "Jimmy Ba"),
+        year=2014,
+        arxiv="1412.6980",
+        notation={r"\beta_1": "beta1", "m": "m"},
+        runs={"default": "", "slow": "--lr 0.1", "none": ""},
+        claims=(
+            Claim("faster", "figure 1", "default", "loss"),
+            Claim("scales", "table 2", note="not run"),
+        ),
+    )
+    assert meta.link == ("arXiv:1412.6980", "https://arxiv.org/abs/1412.6980")
+    assert bibtex(meta) == (
+        "@misc{kingma2014adam,\n"
+        "  title = {{Adam: A Method for Stochastic Optimization}},\n"
+        "  author = {Diederik P. Kingma and Jimmy Ba},\n"
+        "  year = {2014},\n"
+        "  eprint = {1412.6980},\n"
+        "  archivePrefix = {arXiv},\n"
+        "  url = {https://arxiv.org/abs/1412.6980},\n"
+        "}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("meta", "link"),
+    [
+        (FrontMatter(doi="10.1/x"), ("doi:10.1/x", "https://doi.org/10.1/x")),
+        (FrontMatter(url="https://www.x.org/y/z"), ("x.org", "https://www.x.org/y/z")),
+        (FrontMatter(), ("", "")),
+    ],
+)
+def test_where_a_paper_is(meta: FrontMatter, link: tuple[str, str]) -> None:
+    assert meta.link == link
+
+
+@pytest.mark.parametrize("value", ["javascript:alert(1)", "ftp://x", "//x", "x.org", "https:// x"])
+def test_an_address_that_is_none(value: str) -> None:
+    text = FULL.replace('arxiv: "1412.6980"', f'url: "{value}"')
+    _, _, _, problems = read_front_matter("a.py", text, 2, True)
+    assert [p.line for p in problems] == [2 + 8 - 1]
+    assert "url must be an address" in problems[0].message
+
+
+@pytest.mark.parametrize("value", ["math/0309136", "2104.09864", "0704.0001"])
+def test_arxiv_numbers_of_all_ages(value: str) -> None:
+    text = FULL.replace("1412.6980", value)
+    meta, _, _, problems = read_front_matter("a.py", text, 2, True)
+    assert (meta.arxiv, problems) == (value, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "title", "summary"),
+    [
+        (
+            '"""\n# The `title` of *it*\n\nFirst one. Second one.\n"""\n',
+            "The title of it",
+            "First one.",
+        ),
+        (
+            '"""One sentence that ends e.g. here. And more."""\n',
+            "c",
+            "One sentence that ends e.g. here.",
+        ),
+        ('"""Title\n=====\n\nText.\n"""\n', "Title", "Text."),
+        ("x = 1\n", "c", ""),
+        ("", "c", ""),
+        ('x = 1\n"""not a docstring"""\n', "c", ""),
+        ('#!/usr/bin/env python\n# coding: utf-8\n"""Doc."""\n', "c", "Doc."),
+        ('# A licence.\n\n"""Doc."""\n', "c", "Doc."),
+        ('def f():\n    """Not the module\'s."""\n', "c", ""),
+        ('"""See :class:`Foo` and ``bar``."""\n', "c", "See Foo and bar."),
+    ],
+)
+def test_what_a_foreign_file_is_called(text: str, title: str, summary: str) -> None:
+    made = draft(Source("a/b/c.py", text, "utf-8"), frozenset({"a"}), False)
+    assert (made.title.removesuffix(".py"), made.summary) == (title, summary)
+    assert made.problems == ()
+
+
+def test_a_package_is_called_by_its_folder() -> None:
+    assert draft(Source("a/b/__init__.py", "", "utf-8"), frozenset(), False).title == "b"
+
+
+def test_dashes_that_are_no_front_matter() -> None:
+    text = '"""\nText.\n\n---\nnot: this\n---\n"""\n'
+    made = draft(Source("a.py", text, "utf-8"), frozenset(), False)
+    assert made.meta == FrontMatter()
+    assert made.problems == ()
