@@ -16,7 +16,7 @@ from pygments.token import STANDARD_TYPES, Comment, Name, _TokenType
 from site_builder.lexer import PythonLexer
 
 # What a trailing comment says when it states shapes: `# (B, T, D/2)` or `# (B, T), (B,)`.
-CHIP = re.compile(r"#\s*(\([^()]*\)(?:,? *(?:->)? *\([^()]*\))*)\s*$")
+CHIP = re.compile(r"(#\s*)(\([^()]*\)(?:,? *(?:->)? *\([^()]*\))*\s*)$")
 
 # (line, column) of a name to the dotted name it stands for.
 References = dict[tuple[int, int], str]
@@ -58,9 +58,9 @@ def highlight(
         html = _span('<span class="n">' if is_name and value in symbols else opening, value)
         if kind is Comment.Single and any(not piece.isspace() for piece in line):
             if chip := CHIP.match(value):
-                shape = escape(chip[1], quote=False)
+                shape = escape(chip[2], quote=False)
                 # The hash is there for whoever copies the line, and hidden from whoever reads it.
-                html = f'<span class="chip"><span class="hash"># </span>{shape}</span>'
+                html = f'<span class="chip"><span class="hash">{chip[1]}</span>{shape}</span>'
         elif is_name and references and (key := (len(lines) + 1, at - begin)) in references:
             html = f'<a class="ref" href="ref:{references[key]}">{html}</a>'
         line.append(html)

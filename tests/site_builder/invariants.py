@@ -37,7 +37,7 @@ def check(source: Source) -> Draft:
     for row in made.rows:
         for number, html in zip(row.numbers, row.code, strict=True):
             line = lines[number - 1].rstrip("\r\n")
-            assert unescape(TAGS.sub("", html)) == line.replace("\0", "\0")
+            assert unescape(TAGS.sub("", html)) == line
     anchors = [row.anchor for row in made.rows if row.anchor]
     assert len(anchors) == len(set(anchors))
     assert all(1 <= p.line <= max(1, len(lines)) for p in made.problems)
