@@ -38,7 +38,7 @@ audit: .venv/test ## Lighthouse on the front page and three papers
 	@$(BIN)/python tests/web/audit.py
 
 lock: .venv/test ## pin what is installed now in constraints.txt
-	@$(PIP) -U -e '.[papers,test,tensorboard,text]' && $(BIN)/python tests/lock.py > constraints.new && mv constraints.new constraints.txt
+	@$(PIP) -U -e '.[papers,test,tensorboard]' && $(BIN)/python tests/lock.py > constraints.new && mv constraints.new constraints.txt
 
 clean: ## remove what the targets made
 	rm -rf .venv site static/node_modules tests/web/node_modules
