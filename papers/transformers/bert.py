@@ -362,6 +362,9 @@ def couples(stream: Tensor, size: int, context: int) -> tuple[Tensor, Tensor, Te
     Later work found this task of little use (see below). It is part of BERT all the same.
     """
     N = (context - 3) // 2
+    if not 0 < 2 * N <= len(stream):
+        given = f"a context of {context} makes segments of {N} tokens"
+        raise UserError(f"{given} out of a text of {len(stream)}: choose another")
     starts = torch.randint(len(stream) - 2 * N + 1, (size,))  # (B,)
     follows = torch.rand(size) < 0.5  # (B,)
     others = torch.randint(len(stream) - N + 1, (size,))  # (B,)

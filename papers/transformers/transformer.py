@@ -459,6 +459,8 @@ def learning_rate(step: int, width: int, warmup: int) -> float:
     $(d_{\text{model}} \cdot \text{warmup})^{-0.5}$: a longer warm-up is also a lower one. Steps
     count from 1.
     """
+    if warmup < 1:
+        raise UserError(f"a warm-up of {warmup} steps: give 1 or more, or leave it with --no-ramp")
     return min(1 / math.sqrt(step), step / math.sqrt(warmup**3)) / math.sqrt(width)
 
 

@@ -313,6 +313,9 @@ def test_couples_follow_or_do_not() -> None:
     assert within(follows.sum().item(), 2000, 0.5)
     # Of an even length one place is left free.
     assert couples(stream, 1, 18)[0].shape == (1, 17)
+    for context in (3, 4, 4000):
+        with pytest.raises(UserError, match=f"a context of {context} makes"):
+            couples(stream[:1000], 1, context)
     # The last places of a stream are reached, and none beyond.
     short = couples(stream[:15], 400, 17)[0]
     assert short.max() == WORDS + 14

@@ -276,6 +276,8 @@ def test_schedule_is_equation_3() -> None:
         exact = 512**-0.5 * min(step**-0.5, step * 4000**-1.5)
         assert learning_rate(step, 512, 4000) == pytest.approx(exact, rel=1e-12)
     rates = [learning_rate(step, 512, 400) for step in range(1, 2001)]
+    with pytest.raises(UserError, match="a warm-up of 0 steps"):
+        learning_rate(1, 512, 0)
     assert max(rates) == rates[399] == pytest.approx((512 * 400) ** -0.5, rel=1e-12)
 
 
