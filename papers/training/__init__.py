@@ -16,4 +16,7 @@ with the idea and a control without it.
 - [Gradient clipping](clipping.py): believe the direction of a gradient and not its length.
 - [Mixed precision](mixed_precision.py): compute in 16 bits without losing the gradient.
 - [Checkpoint and resume](checkpointing.py): a broken run goes on as if nothing had been.
+- [Data parallel](data_parallel.py): many processes take the step that one would have taken.
+- [From paper to code](from_paper_to_code.py): seven steps from a PDF to a result one can
+  trust.
 """
