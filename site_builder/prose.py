@@ -128,7 +128,7 @@ def render(text: str, line: int, key: str) -> Rendered:
             html = f"<p>{escape(marked)}</p>"
         html = html.replace("<table>", '<div class="table"><table>')
         html = html.replace("</table>", "</table></div>")
-        html = FOOTNOTE.sub(rf'"\1{key}-\2-', html)
+        html = FOOTNOTE.sub(rf'"\g<1>{key}-\g<2>-', html)
         # What stands in an attribute stays as it was written: put in as HTML, it could end it.
         html = TAG.sub(lambda tag: MARK.sub(lambda m: taken[int(m[1])][1], tag[0]), html)
     # A block that stands alone must not be inside the paragraph that Markdown made of its mark.

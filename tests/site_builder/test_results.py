@@ -120,3 +120,13 @@ def test_a_record_that_is_none_and_a_picture_that_is_gone(tmp_path: Path) -> Non
     assert told == [
         "toy/records/line.json:1: not a record (KeyError('series')); record the paper again"
     ]
+
+
+def test_a_heading_may_begin_with_a_digit(tmp_path: Path) -> None:
+    """Footnotes are told apart by the section's anchor, which is then no part of a pattern."""
+    text = 'r"""\n# Title\n"""\n\n# ## 1. First\n#\n# Said[^a].\n#\n# [^a]: A note.\nx = 1\n'
+    (tmp_path / "a.py").write_text(text)
+    assert Builder(tmp_path, tmp_path / "site").build().problems == ()
+    html = (tmp_path / "site" / "a.html").read_text()
+    assert 'id="1-first-fn-a"' in html
+    assert 'href="#1-first-fn-a"' in html
