@@ -157,18 +157,18 @@ class Config:
     ## Configuration
     """
 
-    # processes that share a batch
     processes: int = 2
-    # SGD with momentum, or Adam
+    "processes that share a batch"
     optimizer: Literal["sgd", "adam"] = "sgd"
-    # images in the batch of all processes together
+    "SGD with momentum, or Adam"
     batch: int = 64
-    # minibatches
+    "images in the batch of all processes together"
     steps: int = 100
-    # units in the hidden layer
+    "minibatches"
     width: int = 64
-    # learning rate
+    "units in the hidden layer"
     lr: float = 0.1
+    "learning rate"
 
 
 def learn(config: Config, seed: int, world: World, way: str) -> tuple[list[Tensor], Tensor, int]:
@@ -255,8 +255,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     linear function of all gradients so far, and means and linear functions can be swapped.
     The paper names momentum as what breaks it, and that needs more than one step between two
     averages. Adam divides by a root, which is not linear, and breaks it at once: the mean of
-    the steps is not the step of the mean. It also magnifies rounding, since it scales the
-    smallest gradients up.
+    the steps is not the step of the mean.
     """
     run = Run(config, options)
     if run.world > 1:

@@ -100,16 +100,16 @@ class Config:
     are ours, since the claim is about none of them.
     """
 
-    # part of a label that is spread over all classes
     epsilon: float = 0.1
-    # units in the hidden layer
+    "part of a label that is spread over all classes"
     width: int = 128
-    # learning rate of Adam
+    "units in the hidden layer"
     lr: float = 3e-3
-    # images in a batch
+    "learning rate of Adam"
     batch: int = 64
-    # minibatches
+    "images in a batch"
     steps: int = 1000
+    "minibatches"
 
 
 def cross_entropy(logits: Tensor, q: Tensor) -> Tensor:
