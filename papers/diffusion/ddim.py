@@ -241,6 +241,10 @@ def judge(
     The [Fréchet distance](frechet.py) of the samples to the training images, from the same noise
     each time, and that of held-out images as the floor. The sheet has a row for each number of
     steps: read down a column to see one noise become an image.
+
+    Noise has a use, too: it washes out the mistakes of the steps before. A network that was
+    trained for a minute makes many, so from some number of steps on the run with noise may be
+    ahead here, which it is not in the paper's table. Compare the two runs below.
     """
     config: Config = run.config
     features = classifier(images[:split], labels[:split])
