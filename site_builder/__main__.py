@@ -23,7 +23,8 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
         help="the folder to render (default: this folder)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=None,
         help="where the site is written (default: site, in SOURCE)")  # fmt: skip
-    parser.add_argument("--port", type=int, default=8000, help="for serve (default: 8000)")
+    parser.add_argument("--port", type=int, choices=range(2**16), metavar="PORT", default=8000,
+        help="for serve; 0 takes any that is free (default: 8000)")  # fmt: skip
     return parser.parse_args(given)
 
 

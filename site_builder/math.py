@@ -79,7 +79,10 @@ def _render(tex: str, display: bool) -> str:
         raise MathError(f"{error}; make the formula simpler") from None
     if result[0] == "-":
         # KaTeX marks the place with combining underlines, which a terminal shows badly.
-        raise MathError(re.sub("\u0332", "", result[1:]).removeprefix("KaTeX parse error: "))
+        reason = re.sub("\u0332", "", result[1:])
+        if not reason.startswith("KaTeX"):
+            raise MathError(f"{reason}; make the formula simpler")
+        raise MathError(reason.removeprefix("KaTeX parse error: "))
     return _valid(result[1:])
 
 

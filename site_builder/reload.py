@@ -10,13 +10,26 @@ from __future__ import annotations
 import json
 import queue
 
-from site_builder.build import Report
-
 RELOAD = b'<script src="/_reload.js" defer></script></head>'
 SCRIPT = b"""\
+{
 const at = "place:" + location.pathname
-const place = sessionStorage.getItem(at)
-if (place) { sessionStorage.removeItem(at); scrollTo({top: +place, behavior: "instant"}) }
+const rows = () => [...document.querySelectorAll(".row, .cards li")]
+const height = row => row.getBoundingClientRect().top
+const find = () => {
+  const all = rows(), n = all.findIndex(row => row.getBoundingClientRect().bottom > 80)
+  return scrollY && n >= 0 ? {n, id: all[n].id, top: height(all[n])} : null
+}
+// A row that was not on the screen has no size yet; it gets one as it comes there.
+const put = (place, tries) => {
+  const row = place.id && document.getElementById(place.id) || rows()[place.n]
+  if (row) scrollBy({top: height(row) - place.top, behavior: "instant"})
+  if (row && tries) requestAnimationFrame(() => put(place, tries - 1))
+}
+history.scrollRestoration = "manual"
+const place = JSON.parse(sessionStorage.getItem(at))
+sessionStorage.removeItem(at)
+if (place) put(place, 9)
 let box
 const show = problems => {
   box?.remove()
@@ -32,7 +45,11 @@ const show = problems => {
 }
 const events = new EventSource("/_events")
 events.addEventListener("problems", e => show(JSON.parse(e.data)))
-events.addEventListener("reload", () => { sessionStorage.setItem(at, scrollY); location.reload() })
+events.addEventListener("reload", () => {
+  sessionStorage.setItem(at, JSON.stringify(find()))
+  location.reload()
+})
+}
 """
 
 
@@ -56,9 +73,10 @@ class Listeners:
     def remove(self, waiting: queue.SimpleQueue[tuple[str, str]]) -> None:
         self._queues.discard(waiting)
 
-    def tell(self, report: Report) -> None:
-        self.problems = tuple(map(str, report.problems))
-        for waiting in list(self._queues):
-            waiting.put(("problems", json.dumps(self.problems)))
-            if report.changed:
+    def tell(self, problems: tuple[str, ...], changed: bool) -> None:
+        news = problems != self.problems or changed
+        self.problems = problems
+        for waiting in list(self._queues) if news else ():
+            waiting.put(("problems", json.dumps(problems)))
+            if changed:
                 waiting.put(("reload", "{}"))

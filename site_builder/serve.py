@@ -11,7 +11,6 @@ import contextlib
 import errno
 import functools
 import queue
-import re
 import sys
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -54,17 +53,25 @@ class Handler(SimpleHTTPRequestHandler):
         else:
             self._page()
 
+    do_HEAD = do_GET
+
     def _page(self) -> None:
         root = Path(self.directory).resolve()
-        path = Path(self.translate_path(self.path)).resolve()
-        if path.is_dir() and not self.path.split("?")[0].endswith("/"):
-            return super().do_GET()
-        path = path / "index.html" if path.is_dir() else path
+        try:
+            path = Path(self.translate_path(self.path)).resolve()
+            folder = path.is_dir()
+        except (ValueError, OSError):
+            # A zero in the name, or more names than a path may have.
+            path, folder = root.parent, False
         inside = path.is_relative_to(root) and not any(
-            p.startswith(".") for p in path.parts[len(root.parts) :]
+            part.startswith(".") for part in path.parts[len(root.parts) :]
         )
-        if inside and path.is_file() and path.suffix != ".html":
+        if inside and folder and not self.path.split("?")[0].endswith("/"):
+            # The same address with a slash.
             return super().do_GET()
+        path = path / "index.html" if folder else path
+        if inside and path.is_file() and path.suffix != ".html":
+            return super().do_GET() if self.command == "GET" else super().do_HEAD()
         found = inside and path.is_file()
         page = path if found else root / "404.html"
         html = page.read_bytes() if page.is_file() else b"<head></head>not built yet"
@@ -77,7 +84,8 @@ class Handler(SimpleHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command == "GET":
+            self.wfile.write(body)
 
     def _events(self) -> None:
         self.send_response(200)
@@ -152,30 +160,42 @@ def _build(builder: Builder, listeners: Listeners, address: str) -> Report | Non
         report = builder.build(url=address)
     except (BuildError, OSError) as error:
         print(f"site-builder: {error}", file=sys.stderr)
+        listeners.tell((str(error),), False)
         return None
-    for problem in report.problems:
-        print(problem, file=sys.stderr)
-    listeners.tell(report)
+    problems = tuple(map(str, report.problems))
+    if problems != listeners.problems:
+        print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr, flush=True)
+    listeners.tell(problems, bool(report.changed))
     return report
 
 
 def _watch(builder: Builder, listeners: Listeners, address: str, out: Path) -> None:
     from watchfiles import watch
 
-    settings, _ = read_settings(builder.root)
-    places = {builder.root / name for name in settings.sources} | {TEMPLATES, STATIC}
-    settings_file = builder.root / "pyproject.toml"
-    places |= {settings_file} if settings_file.is_file() else set()
-    hidden = out.resolve()
+    root, hidden = builder.root.resolve(), out.resolve()
 
     def matters(_: object, path: str) -> bool:
         place = Path(path)
-        return (
-            not place.is_relative_to(hidden)
-            and not SKIPPED.match(place.name)
-            and not re.search(r"/(__pycache__|node_modules|\.[^/]*)/", path)
-        )
+        names = place.parts[len(root.parts) :] if place.is_relative_to(root) else [place.name]
+        return not place.is_relative_to(hidden) and not any(map(SKIPPED.match, names))
 
-    # Editors save in several steps; a few milliseconds gather them into one change.
-    for _ in watch(*places, watch_filter=matters, debounce=20, step=5, rust_timeout=1000):
-        _build(builder, listeners, address)
+    while True:
+        watched = _places(root)
+        # Editors save in several steps; a few milliseconds gather them into one change.
+        changes = watch(
+            *watched, watch_filter=matters, debounce=20, step=5, rust_timeout=500,
+            yield_on_timeout=True,
+        )  # fmt: skip
+        for number, changed in enumerate(changes):
+            # The first time whatever happened: something may have, before we watched.
+            if changed or number == 0:
+                _build(builder, listeners, address)
+                if _places(root) != watched:
+                    break
+
+
+def _places(root: Path) -> set[Path]:
+    """What a build reads; other sources may be named while we serve."""
+    settings, _ = read_settings(root)
+    places = {root / name for name in settings.sources} | {TEMPLATES, STATIC}
+    return places | {file for file in [root / "pyproject.toml"] if file.is_file()}
