@@ -152,7 +152,7 @@ class Builder:
         def work(source: Source) -> Draft:
             return draft(source, roots, settings.requires_front_matter(source.path))
 
-        fresh = dict(zip(new, side_by_side(work, new), strict=True))
+        fresh = dict(zip(new, side_by_side(work, new, few=8), strict=True))
         self._drafts = {s: fresh.get(s) or self._drafts[s] for s in sources}
         return distinct(self._drafts.values())
 

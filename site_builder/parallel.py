@@ -22,18 +22,19 @@ R = TypeVar("R")
 SHARES = 8192
 
 
-def side_by_side(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+def side_by_side(work: Callable[[T], R], items: Sequence[T], few: int = 1) -> list[R]:
     r"""
     ## Share the work
 
-    `[work(item) for item in items]`. Copies of this process, which hold all that it knows, draw
+    `[work(item) for item in items]`; for no more than `few`, making a process takes longer than the
+    work. Copies of this process, which hold all that it knows, draw
     the next item from a pipe, so that no core waits while there is anything left; their results
     come back through pipes of their own. A process with threads must not be copied, and on macOS
     none should be: there, one does everything.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     copies = min(cores, len(items)) - 1
-    if copies < 1 or threading.active_count() > 1 or sys.platform == "darwin":
+    if copies < 1 or len(items) <= few or threading.active_count() > 1 or sys.platform == "darwin":
         return [work(item) for item in items]
     size = -(-len(items) // SHARES)
     shares = [range(at, min(at + size, len(items))) for at in range(0, len(items), size)]

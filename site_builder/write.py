@@ -121,7 +121,7 @@ def write_site(
             _replace_file(out, path, data)
         return not same, (mark, *_stat(path))
 
-    done = dict(zip(files, side_by_side(write, list(files)), strict=True))
+    done = dict(zip(files, side_by_side(write, list(files), few=60), strict=True))
     entries |= {name: entry for name, (_, entry) in done.items()}
     changed = [name for name, (new_one, _) in done.items() if new_one]
     for name in old.files.keys() - entries.keys():
