@@ -26,11 +26,11 @@ def side_by_side(work: Callable[[T], R], items: Sequence[T], few: int = 1) -> li
     r"""
     ## Share the work
 
-    `[work(item) for item in items]`; for no more than `few`, making a process takes longer than the
-    work. Copies of this process, which hold all that it knows, draw
-    the next item from a pipe, so that no core waits while there is anything left; their results
-    come back through pipes of their own. A process with threads must not be copied, and on macOS
-    none should be: there, one does everything.
+    `[work(item) for item in items]`. Copies of this process, which hold all that it knows, draw the
+    next item from a pipe, so that no core waits while there is anything left; their results come
+    back through pipes of their own. For no more than `few` items, making a copy takes longer than
+    the work. A process with threads must not be copied, and on macOS none should be: there, one
+    does everything.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     copies = min(cores, len(items)) - 1

@@ -109,7 +109,9 @@ class Handler(SimpleHTTPRequestHandler):
             self.listeners.remove(waiting)
 
     def end_headers(self) -> None:
-        self.send_header("Cache-Control", "no-store")
+        # An asset's address changes with it, so that a reload need not ask for it again.
+        forever = self.path.startswith("/static/") and "?v=" in self.path
+        self.send_header("Cache-Control", "max-age=31536000" if forever else "no-store")
         super().end_headers()
 
     def log_message(self, *args: object) -> None:

@@ -280,9 +280,13 @@ def test_an_edit_is_on_the_screen(served: tuple[Running, Path], page: Page) -> N
     times = []
     for number in range(5):
         page.wait_for_timeout(300)
-        begin = time.perf_counter()
+        begin = 1000 * time.time()
         (root / "a.py").write_text(LONG.format(f"version {number}"))
         page.get_by_text(f"The version {number} version").first.wait_for()
-        times.append(1000 * (time.perf_counter() - begin))
+        # When the browser painted the new page, by its own clock.
+        painted = page.evaluate(
+            "performance.timeOrigin + performance.getEntriesByType('paint').at(-1).startTime"
+        )
+        times.append(painted - begin)
     print("edit to screen, ms:", *(f"{t:.0f}" for t in times))
-    assert len(times) == 5
+    assert all(0 < ms < 20_000 for ms in times)
