@@ -44,7 +44,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Options, Run, main
+from papers.common import Options, Run, UserError, main
 from papers.common.batches import Batches
 from papers.common.checkpoint import load, random_state, set_random_state, write_whole
 from papers.common.data import digits
@@ -219,6 +219,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     1,437 images and much where one epoch is all there is.
     """
     run = Run(config, options)
+    if run.world > 1:
+        raise UserError("this file breaks one process: start it without torchrun", shared=True)
     data = digits("train")
     images, labels = data.images.flatten(1), data.labels
     seed = run.options.seed
