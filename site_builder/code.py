@@ -22,13 +22,16 @@ CHIP = re.compile(r"(#\s*)(\([^()]*\)(?:,? *(?:->)? *\([^()]*\))*\s*)$")
 References = dict[tuple[int, int], str]
 
 
-@functools.cache
+# By identity: every kind is one object, and a tuple that is slow to hash.
+STYLES: dict[int, tuple[str, bool]] = {}
+
+
 def _style(kind: _TokenType) -> tuple[str, bool]:
     """The opening tag of a token, empty for one without a colour, and whether it is a name."""
     style = next(STANDARD_TYPES[k] for k in reversed(kind.split()) if k in STANDARD_TYPES)
     # Plain names and white space have no colour of their own, and are half of all tokens.
     opening = f'<span class="{style}">' if style not in {"", "n", "w"} else ""
-    return opening, Name in kind.split()
+    return STYLES.setdefault(id(kind), (opening, Name in kind.split()))
 
 
 def highlight(
@@ -45,7 +48,7 @@ def highlight(
     line: list[str] = []
     begin = 0
     for at, kind, value in PythonLexer().get_tokens_unprocessed(text):
-        opening, is_name = _style(kind)
+        opening, is_name = STYLES.get(id(kind)) or _style(kind)
         if "\n" in value:
             *whole, value = value.split("\n")
             for part in whole:

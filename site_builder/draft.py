@@ -30,7 +30,7 @@ from site_builder.sections import (
 )
 from site_builder.source import Source
 
-IDS = re.compile(r'\bid="([^"]+)"')
+IDS = re.compile(r' id="([^"]+)"')
 TWICE = "anchor #{} stands twice; rename one, or add {{#word}}"
 # What a reader takes in per minute, by rule of thumb; code is read at a third of the speed of
 # prose.

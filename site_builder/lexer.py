@@ -94,7 +94,10 @@ class PythonLexer(Lexer):
                 yield at, Comment.Single, value
                 continue
             elif group == "string":
-                yield from _string(value, at, fresh)
+                if value[0] in "\"'" and "\\" not in value and not fresh:
+                    yield at, String.Double if value[0] == '"' else String.Single, value
+                else:
+                    yield from _string(value, at, fresh)
             elif group == "number":
                 yield at, Number, value
             else:

@@ -8,6 +8,7 @@ what a function binds itself is not the module's.
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 from site_builder.blocks import statements
 from site_builder.code import References
@@ -50,18 +51,16 @@ class _Scope:
         return scope is not None
 
 
-FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 # Nodes in which no name stands that could lead anywhere. Where the parts of an f-string are,
 # Python says only since 3.12.
-BARREN = (ast.Constant, ast.JoinedStr)
+BARREN = (ast.Constant, ast.JoinedStr, ast.expr_context, ast.operator, ast.boolop, ast.cmpop)
 PLAIN = frozenset({"ctx", "op", "ops", "id", "attr", "arg", "name", "names", "type_comment"})
-
-
-# For each kind of node, the fields that may hold names in use.
+# For each other kind of node, the fields that may hold names in use.
 PARTS = {
     kind: tuple(field for field in kind._fields if field not in PLAIN)
     for kind in vars(ast).values()
-    if isinstance(kind, type) and issubclass(kind, ast.AST)
+    if isinstance(kind, type) and issubclass(kind, ast.AST) and not issubclass(kind, BARREN)
 }
 
 
@@ -95,20 +94,18 @@ def references(
             names_here = ((alias.asname or alias.name, alias) for alias in node.names)
             uses += [(scope, "", known[name], alias) for name, alias in names_here if name in known]
             continue
-        elif isinstance(node, FUNCTION):
+        elif isinstance(node, FUNCTIONS):
             scope = _Scope(scope)
             given = node.args
             some = (given.vararg, given.kwarg)
             every = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, some)]
             scope.names |= {argument.arg for argument in every}
         for field in PARTS[type(node)]:
-            value = getattr(node, field, None)
-            children = value if isinstance(value, list) else (value,)
-            stack += [
-                (child, scope)
-                for child in children
-                if isinstance(child, ast.AST) and not isinstance(child, BARREN)
-            ]
+            value: Any = getattr(node, field, None)
+            if type(value) is list:
+                stack += [(child, scope) for child in value if type(child) in PARTS]
+            elif type(value) in PARTS:
+                stack.append((value, scope))
     found: References = {}
     for scope, head, target, node in uses:
         if not scope.hides(head):

@@ -7,6 +7,7 @@ template of an annotated file gets.
 
 from __future__ import annotations
 
+import functools
 import shlex
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -48,8 +49,13 @@ class Row:
 
     @property
     def lines(self) -> tuple[CodeLine, ...]:
-        """Made when they are asked for: they are most of a page, and needed once."""
-        return tuple(map(CodeLine, self.numbers, map(Markup, self.code)))
+        """Made when they are asked for: they are most of a page, and needed for a moment."""
+        return _lines(self.numbers, self.code)
+
+
+@functools.lru_cache(maxsize=1)
+def _lines(numbers: tuple[int, ...], code: tuple[str, ...]) -> tuple[CodeLine, ...]:
+    return tuple(map(CodeLine, numbers, map(Markup, code)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,10 @@ OPAQUE = re.compile(
 # `[batch, seq](x, y)` is a shape: a link's address has no blank and no comma.
 SHAPE = re.compile(r"(?<![\\!])\[(?=[^\[\]]*\]\((?![^()\s]*\s+[\"'])[^()]*[\s,][^()]*\))")
 
-# A paragraph without anything that means something to Markdown, as most comments are.
-LINE = r"(?:[^\W\d_]|[\ue000(\"'])(?:[\w ,.;:?!'\"()/=\ue000\ue001-](?!_|  \n))*"
-PLAIN = re.compile(rf"{LINE}(?:\n{LINE})*\n?")
+# Headings and paragraphs without anything that means something to Markdown, as most prose is.
+TEXT = r"(?:[^\W\d_]|[\ue000(\"'])(?:[^\x00-\x1f#$&*<>@\[\\\]^_`{|}~](?!_|  \n))*"
+HEADLINE = re.compile(rf"(#{{1,6}}) ({TEXT})")
+PARAGRAPH = re.compile(rf"{TEXT}(?:\n{TEXT})*")
 
 MARK = re.compile("\ue000(\\d+)\ue001")
 # What Markdown keeps for itself, what we do, and halves of characters.
@@ -116,9 +117,8 @@ def render(text: str, line: int, key: str) -> Rendered:
     # A mark is ours: whoever writes one, plainly or as `&#xe000;`, gets another character.
     plain = STRANGE.sub("\ufffd", text)
     marked = OPAQUE.sub(take, plain)
-    if PLAIN.fullmatch(marked):
-        html = f"<p>{marked.strip()}</p>"
-    else:
+    html = _plain(marked)
+    if not html:
         try:
             html = _sanitised(_markdown().reset().convert(SHAPE.sub(r"\\[", marked)))
         except Exception as error:
@@ -136,6 +136,20 @@ def render(text: str, line: int, key: str) -> Rendered:
     # Inside a block of code, what looks like Markdown is code.
     html = PRE.sub(lambda pre: MARK.sub(lambda m: taken[int(m[1])][1], pre[0]), html)
     return Rendered(MARK.sub(lambda m: taken[int(m[1])][0], html), tuple(mistakes))
+
+
+def _plain(marked: str) -> str:
+    """What Markdown would make of text that needs none of it; empty where it does."""
+    blocks = []
+    for block in marked.strip("\n").split("\n\n"):
+        if PARAGRAPH.fullmatch(block):
+            blocks.append(f"<p>{block.strip()}</p>")
+        elif heading := HEADLINE.fullmatch(block):
+            level = len(heading[1])
+            blocks.append(f"<h{level}>{heading[2].strip()}</h{level}>")
+        elif block:
+            return ""
+    return "\n".join(blocks)
 
 
 def _sanitised(html: str) -> str:

@@ -109,6 +109,7 @@ def write_site(
     if files.keys() - old.files.keys():
         planned = dict.fromkeys(files, UNKNOWN) | old.files
         _write_manifest(out, replace(old, inputs="", files=planned))
+    folders: set[Path] = set()
 
     def write(name: str) -> tuple[bool, tuple[str, int, int]]:
         data = files[name]()
@@ -117,7 +118,9 @@ def write_site(
         mark = digest(data)
         same = known is not None and known[0] == mark and _stat(path) == known[1:]
         if not same:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.parent not in folders:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                folders.add(path.parent)
             _replace_file(out, path, data)
         return not same, (mark, *_stat(path))
 
