@@ -110,10 +110,19 @@ def _syntax_tree(text: str) -> ast.Module:
         return ast.parse(text)
 
 
-def statements(node: ast.AST) -> Iterator[ast.AST]:
+BODIES = ("body", "handlers", "cases", "orelse", "finalbody")
+# Most statements have none inside.
+INSIDE = {
+    kind: tuple(field for field in BODIES if field in kind._fields)
+    for kind in vars(ast).values()
+    if isinstance(kind, type) and issubclass(kind, ast.AST) and "body" in kind._fields
+} | dict.fromkeys((ast.Match,), ("cases",))
+
+
+def statements(node: ast.AST) -> list[ast.AST]:
     """The statements right inside a node: those of a loop or a branch, not those of its parts."""
-    for field in ("body", "handlers", "cases", "orelse", "finalbody"):
-        yield from getattr(node, field, ())
+    fields = INSIDE.get(type(node), ())
+    return [child for field in fields for child in getattr(node, field)]
 
 
 def _docstrings(tree: ast.Module, lines: list[str]) -> Iterator[tuple[int, int, str, int]]:
@@ -127,7 +136,7 @@ def _docstrings(tree: ast.Module, lines: list[str]) -> Iterator[tuple[int, int, 
     stack: list[ast.AST] = [tree]
     while stack:
         node = stack.pop()
-        inside = list(statements(node))
+        inside = statements(node)
         stack += inside
         documented = isinstance(
             node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

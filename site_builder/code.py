@@ -52,11 +52,13 @@ def highlight(
         if "\n" in value:
             *whole, value = value.split("\n")
             for part in whole:
-                line.append(_span(opening, part))
+                line.append(_span(opening, part) if opening else part)
                 lines.append("".join(line))
                 line.clear()
                 begin = at = at + len(part) + 1
-        if not value:
+        if not (opening or is_name):
+            # White space, or a character that means nothing to Python, and nothing to HTML.
+            line.append(value)
             continue
         html = _span('<span class="n">' if is_name and value in symbols else opening, value)
         if kind is Comment.Single and any(not piece.isspace() for piece in line):

@@ -65,6 +65,8 @@ WORDS |= dict.fromkeys(("True", "False", "None"), Keyword.Constant)
 WORDS |= dict.fromkeys(("and", "in", "is", "not", "or"), Operator.Word)
 WORDS |= dict.fromkeys(("import", "from"), Keyword.Namespace)
 DEFINED = {"def": Name.Function, "class": Name.Class}
+# What says of the name after it what that is.
+AHEAD = {"@", "from", "import", *DEFINED}
 
 
 class PythonLexer(Lexer):
@@ -87,7 +89,10 @@ class PythonLexer(Lexer):
                 yield at, Text, value
                 continue
             if group == "name":
-                yield at, _kind(value, before, fresh, text, match.end()), value
+                if before in AHEAD or fresh or value[:2] == "__" or before[-1:] == ".":
+                    yield at, _kind(value, before, fresh, text, match.end()), value
+                else:
+                    yield at, WORDS.get(value, Name), value
             elif group == "mark":
                 yield at, Operator if value[0] in "=+-*/%<>!&|^~" else Punctuation, value
             elif group == "comment":

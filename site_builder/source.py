@@ -12,6 +12,7 @@ import errno
 import io
 import os
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,26 +104,34 @@ def decode(path: str, raw: bytes, package: str = "") -> Source | Problem:
     The encoding is what Python itself would take: a byte order mark, else a cookie in the first
     two lines, else UTF-8.
     """
-    import tokenize
-
-    encoding = "utf-8"
     try:
-        # Where the first lines are no UTF-8 and name no encoding, `detect_encoding` cannot say why.
-        with contextlib.suppress(SyntaxError):
-            encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
-        text = raw.decode(encoding)
-        tokenize.detect_encoding(io.BytesIO(raw).readline)
-        # Some codecs (UTF-7, escapes) forgive input that they would not write, and write what is
-        # no text.
-        if text.encode(encoding) != raw:
-            raise UnicodeError(f"does not round-trip through {encoding}")
-        text.encode()
+        # A codec's opinion of a stranger's escapes is not for us to report.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            text, encoding = _decoded(raw)
         return Source(path, text, encoding, package)
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         return Problem(path, line, f"not {error.encoding}: {error.reason}; save the file as UTF-8")
     except (SyntaxError, ValueError, LookupError) as error:
         return Problem(path, 1, f"cannot be decoded: {error}; save the file as UTF-8")
+
+
+def _decoded(raw: bytes) -> tuple[str, str]:
+    import tokenize
+
+    encoding = "utf-8"
+    # Where the first lines are no UTF-8 and name no encoding, `detect_encoding` cannot say why.
+    with contextlib.suppress(SyntaxError):
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
+    text = raw.decode(encoding)
+    tokenize.detect_encoding(io.BytesIO(raw).readline)
+    # Some codecs (UTF-7, escapes) forgive input that they would not write, and write what is no
+    # text.
+    if text.encode(encoding) != raw:
+        raise UnicodeError(f"does not round-trip through {encoding}")
+    text.encode()
+    return text, encoding
 
 
 def read_files(
