@@ -168,6 +168,15 @@ def test_ctrl_c_saves_and_prints_the_line_that_resumes(tmp_path: Path) -> None:
     assert equal(ours["state"], whole["state"])
 
 
+@pytest.fixture
+def _heard() -> Iterator[None]:
+    """A shell that starts the tests in the background has them ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heard")
 def test_ctrl_c_never_cuts_a_step_in_two(tmp_path: Path) -> None:
     run = Run(toy.Config(), quiet(tmp_path))
     model = run.prepare(toy.Model(toy.Config()))
@@ -187,6 +196,7 @@ def test_ctrl_c_never_cuts_a_step_in_two(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("_heard")
 def test_pressed_twice_it_stops_at_once(tmp_path: Path) -> None:
     run = Run(toy.Config(), quiet(tmp_path))
     ended = []

@@ -220,8 +220,9 @@ def test_keys_move_between_sections(browser: Browser, address: str) -> None:
     page = visit(browser, address + PAPER)
     places = []
     for key in "jjk":
+        before = page.evaluate("scrollY")
         page.keyboard.press(key)
-        page.wait_for_timeout(150)
+        page.wait_for_function("before => scrollY !== before", arg=before)
         places.append(page.evaluate("scrollY"))
     page.keyboard.press("Tab")
     page.context.close()
