@@ -315,8 +315,8 @@ def cifar(
     layer. That is $6n + 2$ layers, and all shortcuts are of option A. Plain or residual, the
     parameters are the same.
 
-    | $n$ | layers | parameters | test error (table 6) |
-    |-----|--------|------------|----------------------|
+    | each $n$ | layers | parameters | test error (table 6) |
+    |----------|--------|------------|----------------------|
     | 3 | 20 | 0.27 M | 8.75 % |
     | 5 | 32 | 0.46 M | 7.51 % |
     | 7 | 44 | 0.66 M | 7.17 % |
