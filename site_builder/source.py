@@ -70,21 +70,29 @@ def page_of(path: str) -> str:
     return re.sub(r"/__init__\.py$", "/index.py", path).removesuffix(".py") + ".html"
 
 
-def find_files(settings: Settings, out: Path | None = None) -> list[tuple[str, Path]]:
+def find_files(
+    settings: Settings, out: Path | None = None
+) -> tuple[list[tuple[str, Path]], list[Problem]]:
     r"""
     ## Find
 
     All files of the project's source folders, sorted, each once, as (path below the root, path on
     the disk). The output folder may lie inside a source folder; the copies of the files that it
-    holds are not sources.
+    holds are not sources. A folder that cannot be read is a problem.
     """
+    problems: list[Problem] = []
+
+    def fail(error: OSError) -> None:
+        folder = os.path.relpath(error.filename, settings.root)
+        problems.append(Problem(folder, 1, f"cannot be read: {error.strerror}; mend or remove it"))
+
     hidden = out.resolve() if out else None
     found: dict[str, Path] = {}
     for name in settings.sources:
         start = settings.root / name
         if start.is_file():
             found[Path(name).as_posix()] = start
-        for folder, folders, files in os.walk(start):
+        for folder, folders, files in os.walk(start, onerror=fail):
             here = Path(folder)
             # An earlier site, or an environment full of other people's packages.
             if MANIFEST in files or "pyvenv.cfg" in files or here.resolve() == hidden:
@@ -94,7 +102,7 @@ def find_files(settings: Settings, out: Path | None = None) -> list[tuple[str, P
             relative = here.relative_to(settings.root).as_posix()
             prefix = "" if relative == "." else relative + "/"
             found |= {prefix + file: here / file for file in files if not file.startswith(".")}
-    return sorted(found.items())
+    return sorted(found.items()), problems
 
 
 def decode(path: str, raw: bytes, package: str = "") -> Source | Problem:
@@ -145,8 +153,8 @@ def read_files(
     """
     python: dict[str, bytes] = {}
     others: dict[str, Path] = {}
-    problems = []
-    for path, file in find_files(settings, out):
+    files, problems = find_files(settings, out)
+    for path, file in files:
         if not path.endswith(".py"):
             others[path] = file
         elif not path.isprintable():

@@ -180,7 +180,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the site builder against pycco.")
     parser.add_argument("--files", type=int, default=222)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory", action="store_true", help="also build 200 and 2,000 files")
+    parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True,
+        help="also build 200 and 2,000 files")  # fmt: skip
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         met = measure_time(args.files, args.rounds, Path(folder))

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from site_builder.build import Builder
+
 from .conftest import ROOT, Command, Tree
 
 GOOD = '''r"""
@@ -316,6 +318,24 @@ def test_names_that_are_no_text(tree: Tree, command: Command) -> None:
     assert done.stderr.count("cannot be an address; rename it") == 3
     assert "\x1b" not in done.stderr
     assert (root / "site/good.html").is_file()
+
+
+def test_a_folder_that_cannot_be_read(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The superuser may read any folder, so the refusal is made up."""
+    root = tree({"a.py": "", "b/c.py": "", "b/d/e.py": ""})
+    scan = os.scandir
+
+    def refuse(folder: str) -> object:
+        if str(folder).endswith("/d"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    report = Builder(root, root / "site").build()
+    assert list(map(str, report.problems)) == [
+        "b/d:1: cannot be read: Permission denied; mend or remove it"
+    ]
+    assert (root / "site/b/c.html").is_file()
 
 
 def test_links_in_a_circle(tree: Tree, command: Command) -> None:
