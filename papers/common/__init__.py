@@ -30,6 +30,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 if __name__ == "__main__":
     main(train)
 ```
+
+Weights that somebody else has trained come in by way of [published](published.py), and what the
+papers learn from by way of [data](data/__init__.py).
 """
 
 from papers.common.cli import main
