@@ -60,21 +60,18 @@ second version on arXiv.
 from __future__ import annotations
 
 import copy
-import json
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from papers.common import Options, Run, UserError, main
 from papers.common.data import grid, image_set
+from papers.common.published import fill, renamed, settings, tensors
 from papers.diffusion.frechet import classifier, frechet, nearest
 from papers.optimizers.adam import Adam
 from papers.transformers.attention import MultiHeadAttention
@@ -690,75 +687,67 @@ def judge(
 
 # ## Published weights
 #
-# The names of the hub's layout beside ours. Older files call the projections of attention
-# `query` to `proj_attn`, newer ones `to_q` to `to_out.0`.
-NAMES = (
-    (r"^conv_in\.", "enter."),
-    (r"^conv_out\.", "leave."),
-    (r"^conv_norm_out\.", "norm."),
-    (r"^time_embedding\.linear_1\.", "time.0."),
-    (r"^time_embedding\.linear_2\.", "time.2."),
-    (r"^(down|up)_blocks\.(\d+)\.(?:resnets|attentions)\.(\d+)\.", r"\1.\2.blocks.\3."),
-    (r"^(down|up)_blocks\.(\d+)\.(?:down|up)samplers\.0\.", r"\1.\2.resize."),
-    (r"^mid_block\.(?:resnets|attentions)\.(\d)\.", r"middle.\1."),
-    (r"\.group_norm\.", ".attention.norm."),
-    (r"\.(?:to_q|query)\.", ".attention.mix.query."),
-    (r"\.(?:to_k|key)\.", ".attention.mix.key."),
-    (r"\.(?:to_v|value)\.", ".attention.mix.value."),
-    (r"\.(?:to_out\.0|proj_attn)\.", ".attention.mix.out."),
-    (r"\.time_emb_proj\.", ".time."),
-    (r"\.conv_shortcut\.", ".shortcut."),
-)
+# The hub's names, as regular expressions, and ours.
+NAMES = {
+    r"^conv_in\.": "enter.",
+    r"^conv_out\.": "leave.",
+    r"^conv_norm_out\.": "norm.",
+    r"^time_embedding\.linear_1\.": "time.0.",
+    r"^time_embedding\.linear_2\.": "time.2.",
+    r"^(down|up)_blocks\.(\d+)\.(?:resnets|attentions)\.(\d+)\.": r"\1.\2.blocks.\3.",
+    r"^(down|up)_blocks\.(\d+)\.(?:down|up)samplers\.0\.": r"\1.\2.resize.",
+    r"^mid_block\.(?:resnets|attentions)\.(\d)\.": r"middle.\1.",
+    r"\.group_norm\.": ".attention.norm.",
+    # Older files call the projections of attention `query` to `proj_attn`.
+    r"\.(?:to_q|query)\.": ".attention.mix.query.",
+    r"\.(?:to_k|key)\.": ".attention.mix.key.",
+    r"\.(?:to_v|value)\.": ".attention.mix.value.",
+    r"\.(?:to_out\.0|proj_attn)\.": ".attention.mix.out.",
+    r"\.time_emb_proj\.": ".time.",
+    r"\.conv_shortcut\.": ".shortcut.",
+}
 
 
-def our_name(name: str) -> str:
-    for theirs, ours in NAMES:
-        name = re.sub(theirs, ours, name)
-    return name
+def our_name(theirs: str) -> str:
+    return renamed(theirs, NAMES)
 
 
-def load_diffusers(folder: Path) -> tuple[UNet, Config]:
+def load_pretrained(folder: Path) -> tuple[UNet, Config]:
     r"""
-    ### Loading them
-
-    From a folder in the layout of the diffusers library, with `config.json`,
-    `scheduler_config.json` and `diffusion_pytorch_model.safetensors`. The weights of this
-    paper are on the hub as `google/ddpm-cifar10-32` and `google/ddpm-celebahq-256`.
+    Reads a folder with the `config.json`, `scheduler_config.json` and
+    `diffusion_pytorch_model.safetensors` of
+    [google/ddpm-cifar10-32](https://huggingface.co/google/ddpm-cifar10-32) or
+    [google/ddpm-celebahq-256](https://huggingface.co/google/ddpm-celebahq-256), which are this
+    paper's. Returns the `Config` too, since the noise belongs to the weights. Raises `UserError`
+    when the folder holds no such model.
     """
-    try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        schedule = json.loads((folder / "scheduler_config.json").read_text(encoding="utf-8"))
-        tensors = load_file(folder / "diffusion_pytorch_model.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{folder} holds no model in the hub's layout: {error}") from None
-    widths, kinds = settings["block_out_channels"], settings["down_block_types"]
-    fixed = {
-        "flip_sin_to_cos": False,
-        "freq_shift": 1,
-        "downsample_padding": 0,
-        "norm_eps": 1e-6,
-        "norm_num_groups": min(32, widths[0] // 4),
-        "attention_head_dim": None,
-        "out_channels": settings["in_channels"],
-        "up_block_types": [kind.replace("Down", "Up") for kind in reversed(kinds)],
-    }
-    for name, value in fixed.items():
-        if settings.get(name) != value:
-            raise UserError(
-                f"{folder / 'config.json'}: {name} is {settings.get(name)}, and the paper's "
-                f"network has {value}: choose weights of this paper"
-            )
-    config = Config(
-        width=widths[0],
-        multipliers=tuple(width // widths[0] for width in widths),
-        attention=tuple(i for i, kind in enumerate(kinds) if kind.startswith("Attn")),
-        blocks=settings["layers_per_block"],
-        timesteps=schedule["num_train_timesteps"],
-        variance="large" if schedule["variance_type"] == "fixed_large" else "small",
-    )
-    model = UNet(config, settings["in_channels"])
-    model.load_state_dict({our_name(name): tensor for name, tensor in tensors.items()})
-    return model.eval(), config
+    told = settings(folder, "UNet2DModel")
+    noise = settings(folder, "DDPMScheduler", "scheduler_config.json")
+    T = noise.count("num_train_timesteps")
+    noise.requires(beta_schedule="linear", beta_start=1e-4 * 1000 / T, beta_end=0.02 * 1000 / T)
+    with told.blueprint():
+        widths, kinds = told.counts("block_out_channels"), told["down_block_types"]
+        told.requires(
+            flip_sin_to_cos=False,
+            freq_shift=1,
+            downsample_padding=0,
+            norm_eps=1e-6,
+            norm_num_groups=min(32, widths[0] // 4),
+            attention_head_dim=None,
+            out_channels=told["in_channels"],
+            up_block_types=[kind.replace("Down", "Up") for kind in reversed(kinds)],
+        )
+        config = Config(
+            width=widths[0],
+            multipliers=tuple(width // widths[0] for width in widths),
+            attention=tuple(i for i, kind in enumerate(kinds) if kind.startswith("Attn")),
+            blocks=told.count("layers_per_block"),
+            timesteps=T,
+            variance="large" if noise["variance_type"] == "fixed_large" else "small",
+        )
+        model = UNet(config, told.count("in_channels"))
+    weights = tensors(folder, our_name, "diffusion_pytorch_model.safetensors")
+    return fill(model, weights, folder), config
 
 
 def sample(
@@ -769,7 +758,7 @@ def sample(
 
     `python papers/diffusion/ddpm.py sample --weights FOLDER` writes a sheet of samples.
     """
-    model, config = load_diffusers(weights)
+    model, config = load_pretrained(weights)
     run = Run(config, Options(seed=seed, out=out))
     diffusion = Diffusion(config.timesteps, config.variance).to(run.device)
     shape = (images, model.enter.in_channels, size, size)

@@ -56,21 +56,18 @@ and once with the left alone. Sections are those of version 2 on arXiv.
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from papers.common import Options, Run, UserError, main
+from papers.common import Options, Run, UserError, main, published
 from papers.common.data import Characters, text
+from papers.common.published import renamed, settings, tensors, tokenizer
 from papers.transformers import transformer
 from papers.transformers.attention import MultiHeadAttention, causal_mask, padding_mask
 from papers.transformers.transformer import EncoderLayer
@@ -233,68 +230,56 @@ class Pretraining(nn.Module):
         return logits, self.follows(pooled)  # (B, T, V), (B, 2)
 
 
-# Our name of each part, and the hub's.
-PARTS = {
-    "bert.tokens": "bert.embeddings.word_embeddings",
-    "bert.positions": "bert.embeddings.position_embeddings",
-    "bert.segments": "bert.embeddings.token_type_embeddings",
-    "bert.norm": "bert.embeddings.LayerNorm",
-    "bert.pooler": "bert.pooler.dense",
-    "transform": "cls.predictions.transform.dense",
-    "norm": "cls.predictions.transform.LayerNorm",
-    "": "cls.predictions",
-    "follows": "cls.seq_relationship",
+# ## Published weights
+#
+# The hub's names, as regular expressions, and ours. What becomes empty has no use here.
+NAMES = {
+    # A copy of the tied embedding, its bias and a list of numbers: all of them are there twice.
+    r"^cls\.predictions\.decoder\..*|.*\.position_ids$": "",
+    r"^bert\.embeddings\.word_embeddings\.": "bert.tokens.",
+    r"^bert\.embeddings\.position_embeddings\.": "bert.positions.",
+    r"^bert\.embeddings\.token_type_embeddings\.": "bert.segments.",
+    r"^bert\.embeddings\.LayerNorm\.": "bert.norm.",
+    r"^bert\.encoder\.layer\.": "bert.layers.",
+    r"\.attention\.self\.": ".attention.",
+    r"\.attention\.output\.dense\.": ".attention.out.",
+    r"\.attention\.output\.LayerNorm\.": ".around_attention.norm.",
+    r"\.intermediate\.dense\.": ".feed_forward.expand.",
+    r"\.output\.dense\.": ".feed_forward.contract.",
+    r"\.output\.LayerNorm\.": ".around_feed_forward.norm.",
+    r"^bert\.pooler\.dense\.": "bert.pooler.",
+    r"^cls\.predictions\.transform\.dense\.": "transform.",
+    r"^cls\.predictions\.transform\.LayerNorm\.": "norm.",
+    r"^cls\.predictions\.bias$": "bias",
+    r"^cls\.seq_relationship\.": "follows.",
+    # Files of 2018 call the two vectors of a norm so.
+    r"\.gamma$": ".weight",
+    r"\.beta$": ".bias",
 }
-PARTS_OF_LAYER = {
-    "attention.query": "attention.self.query",
-    "attention.key": "attention.self.key",
-    "attention.value": "attention.self.value",
-    "attention.out": "attention.output.dense",
-    "around_attention.norm": "attention.output.LayerNorm",
-    "feed_forward.expand": "intermediate.dense",
-    "feed_forward.contract": "output.dense",
-    "around_feed_forward.norm": "output.LayerNorm",
-}
 
 
-def hub_name(ours: str) -> str:
-    part, _, kind = ours.rpartition(".")
-    if not part.startswith("bert.layers."):
-        return f"{PARTS[part]}.{kind}"
-    layer, part = part.removeprefix("bert.layers.").split(".", 1)
-    return f"bert.encoder.layer.{layer}.{PARTS_OF_LAYER[part]}.{kind}"
+def our_name(theirs: str) -> str:
+    return renamed(theirs, NAMES)
 
 
-def load_pretrained(folder: Path | str) -> Pretraining:
+def load_pretrained(folder: Path) -> Pretraining:
     r"""
-    ## Published weights
-
-    Reads a folder as the hub has it for
-    [google-bert/bert-base-uncased](https://huggingface.co/google-bert/bert-base-uncased), that
-    is `config.json` and `model.safetensors`. All there is to do is to rename. Files of 2018
-    call the two vectors of a norm `gamma` and `beta`; today they are `weight` and `bias`.
+    Reads a folder with the `config.json` and `model.safetensors` of
+    [google-bert/bert-base-uncased](https://huggingface.co/google-bert/bert-base-uncased) or its
+    sisters. All there is to do is to rename. Raises `UserError` when it holds no such model.
     """
-    place = Path(folder)
-    try:
-        told = json.loads((place / "config.json").read_text())
-        stored = load_file(place / "model.safetensors")
-        if told["hidden_act"] != "gelu":
-            raise ValueError(f"its units are {told['hidden_act']}, ours gelu")
-        config = Config(
-            layers=told["num_hidden_layers"],
-            heads=told["num_attention_heads"],
-            width=told["hidden_size"],
-            context=told["max_position_embeddings"],
-            dropout=told["hidden_dropout_prob"],
-        )
-        model = Pretraining(config, told["vocab_size"])
-        new = {"gamma": "weight", "beta": "bias"}
-        stored = {re.sub("gamma$|beta$", lambda m: new[m[0]], k): v for k, v in stored.items()}
-        model.load_state_dict({ours: stored[hub_name(ours)] for ours in model.state_dict()})
-    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as problem:
-        why = f"{type(problem).__name__}: {problem}"
-        raise UserError(f"{place} holds no BERT as the hub stores it ({why})") from None
-    return model.eval()
+    told = settings(folder, "bert")
+    told.requires(hidden_act="gelu", layer_norm_eps=1e-12)
+    config = Config(
+        layers=told.count("num_hidden_layers"),
+        heads=told.count("num_attention_heads"),
+        width=told.count("hidden_size"),
+        context=told.count("max_position_embeddings"),
+        dropout=told.number("hidden_dropout_prob"),
+    )
+    with told.blueprint():
+        model = Pretraining(config, told.count("vocab_size"))
+    return published.fill(model, tensors(folder, our_name), folder)
 
 
 @torch.no_grad()
@@ -306,22 +291,17 @@ def fill(weights: Path, prompt: str = "Paris is the [MASK] of France.", best: in
     `python papers/transformers/bert.py fill --weights bert-base-uncased --prompt "…"` prints
     the likeliest words for each `[MASK]`.
     """
-    from tokenizers import Tokenizer
-
-    model = load_pretrained(weights)
-    pieces = weights / "tokenizer.json"
-    if not pieces.is_file():
-        raise UserError(f"{pieces} is missing: it tells which number is which word piece")
-    tokenizer = Tokenizer.from_file(str(pieces))
-    encoded = tokenizer.encode(prompt)
-    logits, _ = model(torch.tensor([encoded.ids]), torch.tensor([encoded.type_ids]))
+    pieces = tokenizer(weights)
+    encoded = pieces.encode(prompt)
     gaps = [i for i, word in enumerate(encoded.tokens) if word == "[MASK]"]
     if not gaps:
         raise UserError(f"there is no [MASK] in {prompt!r}: put one where a word is to be guessed")
+    model = load_pretrained(weights)
+    logits, _ = model(torch.tensor([encoded.ids]), torch.tensor([encoded.type_ids]))
     for gap in gaps:
         found = logits[0, gap].softmax(-1).topk(best)
         pairs = zip(found.indices.tolist(), found.values.tolist(), strict=True)
-        print(" · ".join(f"{tokenizer.id_to_token(word)} {share:.1%}" for word, share in pairs))
+        print(" · ".join(f"{pieces.id_to_token(word)} {share:.1%}" for word, share in pairs))
 
 
 def hide(tokens: Tensor, vocabulary: int, share: float = 0.15) -> tuple[Tensor, Tensor]:

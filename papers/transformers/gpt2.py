@@ -58,7 +58,6 @@ residual stream, and a longer context with a larger vocabulary. We follow these 
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +68,7 @@ from torch import Tensor, nn
 
 from papers.common import Options, Run, UserError, main
 from papers.common.data import Characters, text
+from papers.common.published import complete, fill, renamed, settings, tensors
 from papers.transformers.sampling.nucleus import nucleus
 from papers.transformers.sampling.temperature import draw, temper
 
@@ -345,56 +345,54 @@ def continue_text(
     return tokens
 
 
-# What the published files call the parts that we name otherwise.
+# ## Published weights
+#
+# The hub's names, as regular expressions, and ours. What becomes empty has no use here.
 NAMES = {
-    "wte.": "tokens.",
-    "wpe.": "positions.",
-    "h.": "blocks.",
-    "ln_1.": "norm1.",
-    "attn.c_attn.": "attention.qkv.",
-    "attn.c_proj.": "attention.out.",
-    "ln_2.": "norm2.",
-    "mlp.c_fc.": "up.",
-    "mlp.c_proj.": "down.",
-    "ln_f.": "norm.",
+    r"^transformer\.": "",
+    # Old files hold each block's causal mask too, and a copy of the tied embedding.
+    r".*\.attn\.(masked_)?bias$|^lm_head\..*": "",
+    r"^wte\.": "tokens.",
+    r"^wpe\.": "positions.",
+    r"^ln_f\.": "norm.",
+    r"^h\.": "blocks.",
+    r"\.ln_([12])\.": r".norm\1.",
+    r"\.attn\.c_attn\.": ".attention.qkv.",
+    r"\.attn\.c_proj\.": ".attention.out.",
+    r"\.mlp\.c_fc\.": ".up.",
+    r"\.mlp\.c_proj\.": ".down.",
 }
+
+
+def our_name(theirs: str) -> str:
+    return renamed(theirs, NAMES)
 
 
 def load_pretrained(folder: Path) -> GPT2:
     r"""
-    ## Published weights
-
     Reads a folder with the `config.json` and `model.safetensors` of
     [openai-community/gpt2](https://huggingface.co/openai-community/gpt2) or its larger
-    sisters. Raises `UserError` when they are not there.
+    sisters. Raises `UserError` when it holds no such model.
 
     The published model was written with the matrices of a one-dimensional convolution, whose
     rows are inputs. Ours have outputs as rows, so they are transposed.
     """
-    from safetensors.torch import load_file
-
-    settings, files = folder / "config.json", sorted(folder.glob("*.safetensors"))
-    if not settings.is_file() or not files:
-        raise UserError(f"{folder}: no config.json with a model.safetensors; download GPT-2 there")
-    read = json.loads(settings.read_text())
+    told = settings(folder, "gpt2")
+    told.requires(activation_function="gelu_new", layer_norm_epsilon=1e-5)
+    told.refuses(tie_word_embeddings=False, scale_attn_by_inverse_layer_idx=True)
     config = Config(
-        layers=read["n_layer"],
-        heads=read["n_head"],
-        width=read["n_embd"],
-        context=read["n_positions"],
+        layers=told.count("n_layer"),
+        heads=told.count("n_head"),
+        width=told.count("n_embd"),
+        context=told.count("n_positions"),
     )
-    model = GPT2(config, read["vocab_size"])
-    published = {name: tensor for file in files for name, tensor in load_file(file).items()}
-    weights = {}
-    for name, tensor in published.items():
-        ours = name.removeprefix("transformer.")
-        for theirs, replacement in NAMES.items():
-            ours = ours.replace(theirs, replacement, 1)
-        weights[ours] = tensor.T if "c_" in name and tensor.dim() == 2 else tensor
-    # Old files hold each block's causal mask too, and a copy of the tied embedding.
-    wanted = model.state_dict()
-    model.load_state_dict({name: weights[name] for name in wanted})
-    return model
+    weights = tensors(folder, our_name)
+    for name, tensor in weights.items():
+        if name.startswith("blocks.") and tensor.dim() == 2:
+            weights[name] = tensor.T
+    with told.blueprint():
+        model = GPT2(config, told.count("vocab_size"))
+    return fill(model, weights, folder)
 
 
 def generate(weights: Path, prompt: str, count: int = 40, p: float = 0.95, seed: int = 0) -> None:
@@ -405,18 +403,11 @@ def generate(weights: Path, prompt: str, count: int = 40, p: float = 0.95, seed:
 
     with the weights and the `tokenizer.json` of a published folder.
     """
-    from tokenizers import Tokenizer
 
-    file = weights / "tokenizer.json"
-    if not file.is_file():
-        raise UserError(f"{weights}: no tokenizer.json; download it from where the weights are")
-    tokenizer = Tokenizer.from_file(str(file))
-    model = load_pretrained(weights).eval()
-    start = torch.tensor(tokenizer.encode(prompt).ids)
-    if not len(start):
-        raise UserError("the prompt is empty: give at least one word")
-    chance = torch.Generator().manual_seed(seed)
-    print(tokenizer.decode(continue_text(model, start, count, chance, 1.0, p).tolist()))
+    def write(start: Tensor, chance: torch.Generator) -> Tensor:
+        return continue_text(load_pretrained(weights), start, count, chance, 1.0, p)
+
+    complete(weights, prompt, seed, write)
 
 
 # ## What changed since

@@ -84,7 +84,6 @@ groups.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +94,7 @@ from torch import Tensor, nn
 
 from papers.common import Options, Run, UserError, main
 from papers.common.data import Characters, text
+from papers.common.published import complete, fill, renamed, settings, tensors
 from papers.transformers.gpt2 import GPT2, decayed, held_out, rate
 from papers.transformers.gpt2 import Config as GPT2Config
 from papers.transformers.kv_cache import Cache, attend, cache_bytes
@@ -436,47 +436,28 @@ def continue_text(
     return tokens
 
 
-# What the published files call the parts that we name otherwise.
+# ## Published weights
+#
+# The hub's names, as regular expressions, and ours. What becomes empty has no use here.
 NAMES = {
-    "model.": "",
-    "embed_tokens.": "tokens.",
-    "layers.": "blocks.",
-    "self_attn.": "attention.",
-    "q_proj.": "query.",
-    "k_proj.": "key.",
-    "v_proj.": "value.",
-    "o_proj.": "out.",
-    "gate_proj.": "gate.",
-    "up_proj.": "up.",
-    "down_proj.": "down.",
-    "input_layernorm.": "norm1.",
-    "post_attention_layernorm.": "norm2.",
-    "lm_head.": "out.",
+    r"^model\.": "",
+    # Old files hold the speeds of the rotation too, which we compute.
+    r".*\.rotary_emb\.inv_freq$": "",
+    r"^embed_tokens\.": "tokens.",
+    r"^lm_head\.": "out.",
+    r"^layers\.": "blocks.",
+    r"\.input_layernorm\.": ".norm1.",
+    r"\.post_attention_layernorm\.": ".norm2.",
+    r"\.self_attn\.q_proj\.": ".attention.query.",
+    r"\.self_attn\.k_proj\.": ".attention.key.",
+    r"\.self_attn\.v_proj\.": ".attention.value.",
+    r"\.self_attn\.o_proj\.": ".attention.out.",
+    r"\.mlp\.(gate|up|down)_proj\.": r".mlp.\1.",
 }
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    r"""
-    ## Published weights
-
-    Large models come in several files, with an index that says which holds what. The old ones
-    also hold the speeds of the rotation, which we compute.
-    """
-    from safetensors.torch import load_file
-
-    index = folder / "model.safetensors.index.json"
-    files = ["model.safetensors"]
-    if index.is_file():
-        files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    weights = {}
-    for file in files:
-        if not (folder / file).is_file():
-            raise UserError(f"{folder}: no {file}; download it from where the config.json is")
-        for name, tensor in load_file(folder / file).items():
-            for theirs, ours in NAMES.items():
-                name = name.replace(theirs, ours, 1)
-            weights[name] = tensor
-    return weights
+def our_name(theirs: str) -> str:
+    return renamed(theirs, NAMES)
 
 
 def load_pretrained(folder: Path) -> LLaMA:
@@ -486,36 +467,34 @@ def load_pretrained(folder: Path) -> LLaMA:
     [TinyLlama](https://huggingface.co/TinyLlama/TinyLlama-1.1B-Chat-v1.0). Raises `UserError` when
     something is missing, or is of a kind that this file does not have.
     """
-    settings = folder / "config.json"
-    if not settings.is_file():
-        raise UserError(f"{folder}: no config.json; download a LLaMA there")
-    read = json.loads(settings.read_text())
-    turning = read.get("rope_parameters") or read.get("rope_scaling") or {}
-    kind = turning.get("rope_type", turning.get("type", "default"))
-    if read.get("model_type") != "llama" or kind != "default":
-        raise UserError(f"{settings}: {read.get('model_type')} with {kind} positions, not a LLaMA")
-    config = Config(
-        layers=read["num_hidden_layers"],
-        heads=read["num_attention_heads"],
-        width=read["hidden_size"],
-        context=read["max_position_embeddings"],
-        # The first LLaMAs have no groups, and their files say nothing of them.
-        kv_heads=read.get("num_key_value_heads", read["num_attention_heads"]),
-        hidden=read["intermediate_size"],
-        base=turning.get("rope_theta", read.get("rope_theta", 10_000.0)),
-    )
-    # On the meta device nothing is stored, so the weights are in memory once and not twice.
-    with torch.device("meta"):
-        model = LLaMA(config, read["vocab_size"])
+    told = settings(folder, "llama")
+    told.requires(hidden_act="silu")
+    # The first LLaMAs have no groups, and their files say nothing of them.
+    told.setdefault("num_key_value_heads", told["num_attention_heads"])
+    weights = tensors(folder, our_name)
+    # Small ones read and write with one matrix.
+    if told.get("tie_word_embeddings"):
+        weights["out.weight"] = weights["tokens.weight"]
+    with told.blueprint():
+        turning = told.get("rope_parameters") or told.get("rope_scaling") or {}
+        kind = turning.get("rope_type", turning.get("type", "default"))
+        if kind != "default":
+            raise UserError(f"{told.path}: positions are {kind}, unlike here: choose other weights")
+        told.setdefault("rope_theta", turning.get("rope_theta", 10_000.0))
+        config = Config(
+            layers=told.count("num_hidden_layers"),
+            heads=told.count("num_attention_heads"),
+            width=told.count("hidden_size"),
+            context=told.count("max_position_embeddings"),
+            kv_heads=told.count("num_key_value_heads"),
+            hidden=told.count("intermediate_size"),
+            base=told.number("rope_theta"),
+        )
+        model = LLaMA(config, told.count("vocab_size")).to(weights["tokens.weight"].dtype)
     for part in model.modules():
         if isinstance(part, RMSNorm):
-            part.epsilon = read["rms_norm_eps"]
-    weights = read_weights(folder)
-    # Small ones read and write with one matrix.
-    if "out.weight" not in weights:
-        weights["out.weight"] = weights["tokens.weight"]
-    model.load_state_dict({name: weights[name] for name in model.state_dict()}, assign=True)
-    return model
+            part.epsilon = told.number("rms_norm_eps")
+    return fill(model, weights, folder)
 
 
 def generate(weights: Path, prompt: str, count: int = 40, p: float = 0.95, seed: int = 0) -> None:
@@ -526,18 +505,11 @@ def generate(weights: Path, prompt: str, count: int = 40, p: float = 0.95, seed:
 
     with the weights and the `tokenizer.json` of a published folder.
     """
-    from tokenizers import Tokenizer
 
-    file = weights / "tokenizer.json"
-    if not file.is_file():
-        raise UserError(f"{weights}: no tokenizer.json; download it from where the weights are")
-    tokenizer = Tokenizer.from_file(str(file))
-    start = torch.tensor(tokenizer.encode(prompt).ids)
-    if not len(start):
-        raise UserError("the prompt is empty: give at least one word")
-    model = load_pretrained(weights).eval()
-    chance = torch.Generator().manual_seed(seed)
-    print(tokenizer.decode(continue_text(model, start, count, chance, 1.0, p).tolist()))
+    def write(start: Tensor, chance: torch.Generator) -> Tensor:
+        return continue_text(load_pretrained(weights), start, count, chance, 1.0, p)
+
+    complete(weights, prompt, seed, write)
 
 
 # ## What changed since

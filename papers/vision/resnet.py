@@ -67,8 +67,6 @@ for CIFAR-10, which we train with and without shortcuts.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,12 +74,11 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from papers.common import Options, Run, UserError, main
 from papers.common.data import image_set
+from papers.common.published import fill, renamed, settings, tensors
 
 Option = Literal["A", "B", "none"]
 Layers = Callable[[int, int, int], nn.Sequential]
@@ -492,46 +489,43 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     return run.finish(**numbers, gradient_growth=growth)
 
 
-def our_name(theirs: str) -> str:
-    r"""
-    ## Published weights
+# ## Published weights
+#
+# The hub's names, as regular expressions, and ours.
+NAMES = {
+    r"^resnet\.embedder\.embedder\.": "stem.",
+    r"^resnet\.encoder\.stages\.(\d+)\.layers\.(\d+)\.": r"stages.\1.\2.",
+    # We count the rectifiers between the convolutions, too.
+    r"\.layer\.0\.": ".layers.0.",
+    r"\.layer\.1\.": ".layers.2.",
+    r"\.layer\.2\.": ".layers.4.",
+    r"convolution\.": "0.",
+    r"normalization\.": "1.",
+    r"^classifier\.1\.": "head.",
+}
 
-    On the Hugging Face hub the parts have other names than here, and no more than that.
-    """
-    for pattern, word in (
-        (r"^resnet\.embedder\.embedder\.", "stem."),
-        (r"^resnet\.encoder\.stages\.(\d+)\.layers\.(\d+)\.", r"stages.\1.\2."),
-        # We count the rectifiers between the convolutions, too.
-        (r"\.layer\.(\d)\.", lambda match: f".layers.{2 * int(match[1])}."),
-        (r"convolution\.", "0."),
-        (r"normalization\.", "1."),
-        (r"^classifier\.1\.", "head."),
-    ):
-        theirs = re.sub(pattern, word, theirs)
-    return theirs
+
+def our_name(theirs: str) -> str:
+    return renamed(theirs, NAMES)
 
 
 def load_pretrained(folder: Path) -> ResNet:
     r"""
     Reads a folder with the `config.json` and `model.safetensors` of
     [microsoft/resnet-50](https://huggingface.co/microsoft/resnet-50) or its sisters of 18,
-    34, 101 and 152 layers. Raises `UserError` when the folder holds no such model.
+    34, 101 and 152 layers. Raises `UserError` when it holds no such model, or one whose strides
+    are not those of [v1.5](#three-layers-the-bottleneck).
     """
-    try:
-        told = json.loads((folder / "config.json").read_text("utf-8"))
-        stored = load_file(folder / "model.safetensors")
-        for key in ("downsample_in_first_stage", "downsample_in_bottleneck"):
-            if told.get(key):
-                raise ValueError(f"{key} is set, only v1.5 is supported")
+    told = settings(folder, "resnet")
+    told.requires(hidden_act="relu")
+    told.refuses(downsample_in_first_stage=True, downsample_in_bottleneck=True)
+    channels = (told.count("embedding_size"), *told.counts("hidden_sizes"))
+    weights = tensors(folder, our_name)
+    classes, colours = len(weights["head.bias"]), told.count("num_channels")
+    with told.blueprint():
         layers = {"basic": basic, "bottleneck": bottleneck}[told["layer_type"]]
-        channels = (told["embedding_size"], *told["hidden_sizes"])
-        classes, colours = len(stored["classifier.1.bias"]), told["num_channels"]
-        model = imagenet(layers, channels, tuple(told["depths"]), classes, "B", colours)
-        model.load_state_dict({our_name(name): part for name, part in stored.items()})
-    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as problem:
-        why = f"{type(problem).__name__}: {problem}"
-        raise UserError(f"{folder} holds no ResNet as the hub stores it ({why})") from None
-    return model.eval()
+        model = imagenet(layers, channels, told.counts("depths"), classes, "B", colours)
+    return fill(model, weights, folder)
 
 
 def view(file: Path) -> Tensor:
@@ -565,7 +559,7 @@ def classify(*, weights: Path, image: Path) -> None:
     likeliest classes.
     """
     model = load_pretrained(weights)
-    names = json.loads((weights / "config.json").read_text("utf-8"))["id2label"]
+    names = settings(weights, "resnet")["id2label"]
     with torch.no_grad():
         chances = model(view(image)).softmax(-1)[0]
     for chance, index in zip(*chances.topk(min(5, len(chances))), strict=True):

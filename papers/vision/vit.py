@@ -59,7 +59,6 @@ together it must find out by itself, and given enough images it does.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +68,7 @@ from torch import Tensor, nn
 
 from papers.common import Options, Run, UserError, main
 from papers.common.data.grids import grid
+from papers.common.published import fill, renamed, settings, tensors
 from papers.transformers.attention import MultiHeadAttention
 from papers.transformers.bert import FeedForward
 from papers.transformers.transformer import EncoderLayer
@@ -248,71 +248,53 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     )
 
 
-# Our names for the parts of a layer, and those of the published files.
-PARTS = {
-    "attention.query": "attention.attention.query",
-    "attention.key": "attention.attention.key",
-    "attention.value": "attention.attention.value",
-    "attention.out": "attention.output.dense",
-    "around_attention.norm": "layernorm_before",
-    "around_feed_forward.norm": "layernorm_after",
-    "feed_forward.expand": "intermediate.dense",
-    "feed_forward.contract": "output.dense",
-}
-WHOLE = {
-    "first": "vit.embeddings.cls_token",
-    "positions": "vit.embeddings.position_embeddings",
-    "project.weight": "vit.embeddings.patch_embeddings.projection.weight",
-    "project.bias": "vit.embeddings.patch_embeddings.projection.bias",
-    "norm.weight": "vit.layernorm.weight",
-    "norm.bias": "vit.layernorm.bias",
-    "head.weight": "classifier.weight",
-    "head.bias": "classifier.bias",
+# ## Published weights
+#
+# The hub's names, as regular expressions, and ours.
+NAMES = {
+    r"^vit\.embeddings\.cls_token$": "first",
+    r"^vit\.embeddings\.position_embeddings$": "positions",
+    r"^vit\.embeddings\.patch_embeddings\.projection\.": "project.",
+    r"^vit\.layernorm\.": "norm.",
+    r"^classifier\.": "head.",
+    r"^vit\.encoder\.layer\.": "blocks.",
+    r"\.layernorm_before\.": ".around_attention.norm.",
+    r"\.attention\.attention\.": ".attention.",
+    r"\.attention\.output\.dense\.": ".attention.out.",
+    r"\.layernorm_after\.": ".around_feed_forward.norm.",
+    r"\.intermediate\.dense\.": ".feed_forward.expand.",
+    r"\.output\.dense\.": ".feed_forward.contract.",
 }
 
 
-def hub_name(ours: str) -> str:
-    if ours in WHOLE:
-        return WHOLE[ours]
-    _, layer, rest = ours.split(".", 2)
-    part, _, kind = rest.rpartition(".")
-    return f"vit.encoder.layer.{layer}.{PARTS[part]}.{kind}"
+def our_name(theirs: str) -> str:
+    return renamed(theirs, NAMES)
 
 
 def load_pretrained(folder: Path) -> ViT:
     r"""
-    ## Published weights
-
     Reads a folder with the `config.json` and `model.safetensors` of
-    [google/vit-base-patch16-224](https://huggingface.co/google/vit-base-patch16-224). There the
-    patches are cut by a convolution, whose weights are ours in rows. Raises `UserError` when the
-    folder holds no such model.
+    [google/vit-base-patch16-224](https://huggingface.co/google/vit-base-patch16-224) or its
+    sisters. There the patches are cut by a convolution, whose weights are ours in rows. Raises
+    `UserError` when it holds no such model.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        told = json.loads((folder / "config.json").read_text())
-        stored = load_file(folder / "model.safetensors")
-        config = Config(
-            layers=told["num_hidden_layers"],
-            heads=told["num_attention_heads"],
-            width=told["hidden_size"],
-            patch=told["patch_size"],
-        )
-        classes = len(stored["classifier.bias"])
-        model = ViT(config, told["image_size"], told["num_channels"], classes)
-        for part in [*model.blocks, model]:
-            for norm in part.modules():
-                if isinstance(norm, nn.LayerNorm):
-                    norm.eps = told["layer_norm_eps"]
-        weights = {ours: stored[hub_name(ours)] for ours in model.state_dict()}
-        weights["project.weight"] = weights["project.weight"].flatten(1)
-        model.load_state_dict(weights)
-    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as problem:
-        why = f"{type(problem).__name__}: {problem}"
-        raise UserError(f"{folder} holds no ViT as the hub stores it ({why})") from None
-    return model.eval()
+    told = settings(folder, "vit")
+    told.requires(hidden_act="gelu")
+    config = Config(
+        layers=told.count("num_hidden_layers"),
+        heads=told.count("num_attention_heads"),
+        width=told.count("hidden_size"),
+        patch=told.count("patch_size"),
+    )
+    weights = tensors(folder, our_name)
+    weights["project.weight"] = weights["project.weight"].flatten(1)
+    sizes = told.count("image_size"), told.count("num_channels"), len(weights["head.bias"])
+    with told.blueprint():
+        model = ViT(config, *sizes)
+    for part in model.modules():
+        if isinstance(part, nn.LayerNorm):
+            part.eps = told.number("layer_norm_eps")
+    return fill(model, weights, folder)
 
 
 # ## What changed since

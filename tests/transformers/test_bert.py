@@ -42,8 +42,8 @@ from papers.transformers.bert import (
     fill,
     guesses,
     hide,
-    hub_name,
     load_pretrained,
+    our_name,
     rate,
     train,
 )
@@ -115,9 +115,9 @@ def test_outputs_and_gradients_are_those_of_transformers(tmp_path: Path) -> None
     # Its losses go through float32, so we take ours of its logits.
     theirs_loss = F.cross_entropy(theirs_out.prediction_logits[real], targets[real])
     (theirs_loss + F.cross_entropy(theirs_out.seq_relationship_logits, follows)).backward()
-    parameters = dict(theirs.named_parameters())
+    parameters = {our_name(name): weight for name, weight in theirs.named_parameters()}
     for name, parameter in ours.named_parameters():
-        theirs_grad = parameters[hub_name(name)].grad
+        theirs_grad = parameters[name].grad
         torch.testing.assert_close(parameter.grad, theirs_grad, rtol=1e-8, atol=1e-10)
     assert len(parameters) == len(list(ours.parameters()))
 
@@ -157,20 +157,11 @@ def test_files_of_2018_load_as_those_of_today(tmp_path: Path) -> None:
     torch.testing.assert_close(load_pretrained(tmp_path)(tokens, segments), expected)
 
 
-def test_what_cannot_be_loaded_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no BERT as the hub stores it .*FileNotFound"):
-        load_pretrained(tmp_path / "nowhere")
+def test_a_layer_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
     random_theirs().save_pretrained(tmp_path)
     told = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(told | {"hidden_act": "relu"}))
-    with pytest.raises(UserError, match="its units are relu, ours gelu"):
-        load_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(told | {"num_hidden_layers": 3}))
-    with pytest.raises(UserError, match=r"layer\.2"):
-        load_pretrained(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps(told))
-    (tmp_path / "model.safetensors").write_bytes(b"not weights")
-    with pytest.raises(UserError, match="holds no BERT"):
+    with pytest.raises(UserError, match=r"no bert\.layers\.2\..* and \d+ more"):
         load_pretrained(tmp_path)
 
 
@@ -232,8 +223,8 @@ def test_sizes_are_what_the_page_says() -> None:
         whole = sum(p.numel() for p in model.parameters())
         assert (inside, whole - inside) == (encoder, heads)
         assert whole == sum(p.numel() for p in theirs.parameters())
-        names = {hub_name(name): p.shape for name, p in model.named_parameters()}
-        assert names == {name: p.shape for name, p in theirs.named_parameters()}
+        names = {our_name(name): p.shape for name, p in theirs.named_parameters()}
+        assert names == {name: p.shape for name, p in model.named_parameters()}
 
 
 # Claims

@@ -90,10 +90,14 @@ def test_files_with_a_prefix_and_without_one_load(tmp_path: Path) -> None:
     theirs = published(tmp_path)
     file = tmp_path / "model.safetensors"
     bare = {k.removeprefix("transformer."): v for k, v in load_file(file).items()}
-    save_file({**bare, "h.0.attn.bias": torch.ones(1, 1, 7, 7)}, file)
+    masks = {"h.0.attn.bias": torch.ones(1, 1, 7, 7), "h.1.attn.masked_bias": torch.tensor(-1e4)}
+    tied = {"lm_head.weight": bare["wte.weight"].clone()}
     tokens = torch.arange(7)[None]
-    ours = load_pretrained(tmp_path).double()
-    torch.testing.assert_close(ours(tokens), theirs(tokens).logits)
+    for prefix in ("", "transformer."):
+        named = {f"{prefix}{name}": tensor for name, tensor in (bare | masks).items()}
+        save_file(named | tied, file)
+        ours = load_pretrained(tmp_path).double()
+        torch.testing.assert_close(ours(tokens), theirs(tokens).logits)
 
 
 @pytest.mark.parametrize(
@@ -208,12 +212,12 @@ def test_generate_reads_a_published_folder(
     assert capsys.readouterr().out.startswith("w3 w5 w")
     for folder, prompt, said in [
         (tmp_path, " ", "the prompt is empty"),
-        (tmp_path / "none", "w1", "no tokenizer.json"),
+        (tmp_path / "none", "w1", r"none/tokenizer\.json is missing"),
     ]:
         with pytest.raises(UserError, match=said):
             generate(folder, prompt)
     (tmp_path / "config.json").unlink()
-    with pytest.raises(UserError, match=r"no config.json"):
+    with pytest.raises(UserError, match=r"config\.json is missing"):
         generate(tmp_path, "w3")
 
 
