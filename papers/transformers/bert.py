@@ -356,16 +356,15 @@ def couples(stream: Tensor, size: int, context: int) -> tuple[Tensor, Tensor, Te
     return tokens, segments, follows.long()
 
 
-def rate(config: Config, step: int) -> float:
+def rate(step: int, steps: int) -> float:
     r"""
-    ## Learning rate
+    ## The learning rate
 
-    It rises and falls along straight lines (appendix A.2). The paper warms up for 10,000 of its
-    million steps. We have a thousand, and take a tenth.
+    A factor on it, which rises and falls along straight lines (appendix A.2). The paper warms
+    up for 10,000 of its million steps. We have a thousand, and take a tenth.
     """
-    warmup = config.steps // 10
-    done = step + 1
-    return config.lr * min(done / max(warmup, 1), (config.steps - step) / (config.steps - warmup))
+    rise = max(1, steps // 10)
+    return min((step + 1) / rise, (steps - step) / max(1, steps - rise))
 
 
 @torch.no_grad()
@@ -421,13 +420,13 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     kept = len(stream) // 10
     learner = Pretraining(config, vocabulary)
     model = run.prepare(learner)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config.steps))
 
-    for step in run.steps(config.steps, model=model, optimizer=optimizer):
+    for _ in run.steps(config.steps, model=model, optimizer=optimizer, schedule=schedule):
         tokens, segments, follows = couples(stream[:-kept], config.batch, config.context)
         batch = (*hide(tokens, vocabulary, config.share), segments, follows)
         hidden, targets, segments, follows = (run.share(x).to(run.device) for x in batch)
-        optimizer.param_groups[0]["lr"] = rate(config, step)
         with run.autocast():
             logits, next_logits = model(hidden, segments)  # (B, T, V), (B, 2)
             guess_loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
@@ -435,6 +434,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
         optimizer.zero_grad()
         run.backward(guess_loss + next_loss)
         run.update(optimizer, clip=1.0)
+        schedule.step()
         run.log(loss=guess_loss, next_loss=next_loss)
 
     learner.eval()

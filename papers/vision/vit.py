@@ -70,7 +70,7 @@ from papers.common import Options, Run, UserError, main
 from papers.common.data.grids import grid
 from papers.common.published import fill, renamed, settings, tensors
 from papers.transformers.attention import MultiHeadAttention
-from papers.transformers.bert import FeedForward
+from papers.transformers.bert import FeedForward, rate
 from papers.transformers.transformer import EncoderLayer
 from papers.vision.resnet import evaluate, images_of
 
@@ -203,22 +203,14 @@ def similarity(model: ViT) -> Tensor:
     return (cosines.view(-1, 1, side, side) + 1) / 2  # (N, 1, N^.5, N^.5)
 
 
-def rate(config: Config, step: int) -> float:
-    r"""
-    ## The learning rate
-
-    A linear rise over the first tenth and a linear fall to zero, as in section 4.1.
-    """
-    rise = max(1, config.steps // 10)
-    return min((step + 1) / rise, (config.steps - step) / max(1, config.steps - rise))
-
-
 def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## Training
 
     Adam with a high weight decay, 0.1 (section 4.1), here decoupled from the gradient as is
-    usual today. `--data cifar-10 --patch 4` trains on photographs.
+    usual today. The learning rate rises and falls along straight lines, as in section 4.1 and as
+    [BERT's](../transformers/bert.py#the-learning-rate) does. `--data cifar-10 --patch 4` trains
+    on photographs.
     """
     run = Run(config, options)
     images, labels = images_of(run.options.data, "train")
@@ -227,7 +219,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     model = ViT(config, images.shape[-1], images.shape[1], int(labels.max()) + 1)
     ready = run.prepare(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(config, step))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config.steps))
 
     for step in run.steps(config.steps, model=ready, optimizer=optimizer, schedule=schedule):
         x, y = batches[step]  # (B, K, H, H), (B,)

@@ -335,13 +335,16 @@ def test_place_and_segment_matter() -> None:
 
 
 def test_learning_rate_rises_and_falls_along_lines() -> None:
-    config = replace(TINY, steps=1000, lr=2.0)
-    rates = [rate(config, step) for step in range(1000)]
-    assert rates[0] == pytest.approx(0.02)
-    assert max(rates) == rates[99] == pytest.approx(2.0)
-    assert rates[549] == pytest.approx(2.0 * 451 / 900)
-    assert rates[-1] == pytest.approx(2.0 / 900)
-    assert rate(replace(config, steps=1), 0) > 0
+    rates = [rate(step, 1000) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01)
+    assert max(rates) == rates[99] == rates[100] == 1
+    assert rates[549] == pytest.approx(451 / 900)
+    assert rates[-1] == pytest.approx(1 / 900)
+    assert rate(1000, 1000) == 0
+    assert rate(0, 1) == 1
+    # Straight: each step adds as much as the one before it.
+    assert torch.tensor(rates[:100]).diff().std() < 1e-6
+    assert torch.tensor(rates[100:]).diff().std() < 1e-6
 
 
 def test_measures_measure() -> None:
@@ -389,7 +392,7 @@ def test_only_a_model_that_sees_the_right_guesses_what_stands_there() -> None:
             logits, _ = model(hidden, torch.zeros_like(tokens))
             wanted = tokens.index_select(1, torch.tensor([2, 4])).flatten()
             loss = F.cross_entropy(logits[:, [2, 4]].flatten(0, 1), wanted)
-            optimizer.param_groups[0]["lr"] = rate(config, step)
+            optimizer.param_groups[0]["lr"] = config.lr * rate(step, config.steps)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -19,7 +19,6 @@ from papers.vision.vit import (
     load_pretrained,
     our_name,
     patchify,
-    rate,
     similarity,
     train,
 )
@@ -122,12 +121,6 @@ def test_places_are_most_like_themselves() -> None:
     pictures = similarity(model).flatten(1)
     assert (pictures.argmax(1) == torch.arange(16)).all()
     torch.testing.assert_close(pictures.diagonal(), torch.ones(16))
-
-
-def test_the_rate_rises_and_falls() -> None:
-    config = Config(steps=100)
-    assert [rate(config, s) for s in (0, 9, 10, 55)] == [0.1, 1, 1, 0.5]
-    assert rate(config, 100) == 0
 
 
 def test_shapes(tmp_path: Path) -> None:
