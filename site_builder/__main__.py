@@ -44,7 +44,11 @@ def main(given: list[str] | None = None) -> int:
     from site_builder.build import Builder
 
     # Syntax trees are many small objects and no cycles: looking for those costs a tenth of a build.
-    gc.set_threshold(100_000, 50, 50)
+    # A server, which goes on, looks now and then.
+    if args.command == "serve":
+        gc.set_threshold(100_000, 50, 50)
+    else:
+        gc.disable()
     from site_builder.problem import BuildError
 
     try:

@@ -30,6 +30,8 @@ from site_builder.sections import (
 )
 from site_builder.source import Source
 
+# A summary stands in plain text: of a link, its words are left.
+LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])")
 IDS = re.compile(r' id="([^"]+)"')
 TWICE = "anchor #{} stands twice; rename one, or add {{#word}}"
 # What a reader takes in per minute, by rule of thumb; code is read at a third of the speed of
@@ -188,7 +190,8 @@ def _module_docstring(parsed: Parsed) -> Block | None:
 def _first_sentence(markdown: str) -> str:
     paragraph = re.sub(r"\s+", " ", markdown.strip().split("\n\n")[0])
     sentence = re.match(r".*?[.!?](?=$| +[^a-z ])", paragraph)
-    return re.sub(r"[`*$]|^#+ ", "", sentence[0] if sentence else paragraph)[:300]
+    plain = LINK.sub(r"\1", sentence[0] if sentence else paragraph)
+    return re.sub(r"[`*$]|^#+ ", "", plain)[:300]
 
 
 def _minutes(sections: tuple[Section, ...], rows: tuple[MarkedRow, ...]) -> int:

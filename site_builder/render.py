@@ -62,10 +62,11 @@ def render_generated(site: Site) -> dict[str, bytes]:
     shows_math = site.specimen is not None and 'class="katex' in site.specimen.row.prose
     pages = [
         Plain("index.html", "", site.title, site.tagline, math=shows_math),
-        Plain("years.html", "", "By year", "All pages about papers, newest first"),
         Plain("404.html", site.base_path, "Not found", "There is no page at this address"),
         Plain("robots.txt", "", "", ""),
     ]
+    if site.years:
+        pages.append(Plain("years.html", "", "By year", "All pages about papers, newest first"))
     if site.url:
         pages += [Plain("sitemap.xml", "", "", ""), Plain("feed.xml", "", site.title, site.tagline)]
     return {

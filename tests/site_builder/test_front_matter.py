@@ -106,6 +106,11 @@ def test_arxiv_numbers_of_all_ages(value: str) -> None:
             "One sentence that ends e.g. here.",
         ),
         ('"""Title\n=====\n\nText.\n"""\n', "Title", "Text."),
+        (
+            '"""# T\n\nWhat a [run](run.py#a) leaves, as [1] says, and [this one][two].\n"""\n',
+            "T",
+            "What a run leaves, as [1] says, and this one.",
+        ),
         ("x = 1\n", "c", ""),
         ("", "c", ""),
         ('x = 1\n"""not a docstring"""\n', "c", ""),

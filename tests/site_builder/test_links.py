@@ -193,7 +193,6 @@ def test_a_package_that_is_the_root(tree: Tree) -> None:
         "core.html",
         "use.html",
         "index.html",
-        "years.html",
         "404.html",
     }
     assert "<h1>project</h1>" in pages["__init__.html"]

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from .conftest import ROOT, Command, Tree
 
@@ -225,14 +225,10 @@ def test_other_sources_while_we_serve(served: tuple[Running, Path]) -> None:
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    system = "/usr/bin/chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=system if os.path.exists(system) else None, args=["--no-sandbox"]
-        )
-        yield browser.new_page()
-        browser.close()
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page()
+    yield page
+    page.close()
 
 
 @pytest.mark.browser

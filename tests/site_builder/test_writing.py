@@ -205,7 +205,7 @@ def test_killed_again_and_again(tree: Tree, tmp_path: Path) -> None:
     assert done.stderr == ""
     # Nothing of the builds that did not end is left.
     names = {f"p{n}.{end}" for n in range(pages) for end in ("py", "html")}
-    names |= {"extra12.py", "extra12.html", "index.html", "years.html", "404.html", "robots.txt"}
+    names |= {"extra12.py", "extra12.html", "index.html", "404.html", "robots.txt"}
     assert written(out) == names
     assert all("Version 12 of" in (out / f"p{n}.html").read_text() for n in range(pages))
 
