@@ -37,7 +37,8 @@ papers learn from by way of [data](data/__init__.py).
 
 from papers.common.cli import main
 from papers.common.errors import UserError
+from papers.common.limits import Share
 from papers.common.options import Options
 from papers.common.run import Run
 
-__all__ = ["Options", "Run", "UserError", "main"]
+__all__ = ["Options", "Run", "Share", "UserError", "main"]

@@ -37,6 +37,7 @@ from papers.common.checkpoint import Stateful, write_whole
 from papers.common.cli import command_line
 from papers.common.device import autocast, compiled, describe, find_device
 from papers.common.distributed import World
+from papers.common.limits import check
 from papers.common.log import Log
 from papers.common.loop import Loop
 from papers.common.options import Options
@@ -52,11 +53,13 @@ class Run:
     r"""
     ## The run
 
-    `Run(config, options)` seeds every source of chance, finds the device and names the folder:
-    `runs/<topic>/<paper>`, after the file that defines the class of `config`.
+    `Run(config, options)` [checks](limits.py) the values, seeds every source of chance, finds the
+    device and names the folder: `runs/<topic>/<paper>`, after the file that defines the class of
+    `config`.
     """
 
     def __init__(self, config: Any, options: Options | None = None) -> None:
+        check(config)
         self.config, self.options = config, options or Options()
         self.group = World()
         self.rank, self.world = self.group.rank, self.group.size

@@ -58,7 +58,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from papers.common import Options, Run, UserError, main
+from papers.common import Options, Run, Share, UserError, main
 from papers.common.data.grids import grid
 from papers.diffusion import ddpm
 from papers.diffusion.ddpm import Diffusion, UNet, denoising_loss, follow, loss_weights, pictures
@@ -188,7 +188,7 @@ class Config:
     The network is [DDPM](ddpm.py#configuration)'s, as small as there.
     """
 
-    eta: float = 0.0
+    eta: Share = 0.0
     "noise on the way back: 0 none, 1 that of DDPM"
     number: int = 200
     "images to draw for each number of steps"

@@ -69,7 +69,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Options, Run, UserError, main
+from papers.common import Options, Run, Share, UserError, main
 from papers.common.data import grid, image_set
 from papers.common.published import fill, renamed, settings, tensors
 from papers.diffusion.frechet import classifier, frechet, nearest
@@ -400,7 +400,7 @@ class Config:
     "resolutions with attention, counted from 0, the highest"
     blocks: int = 1
     "residual blocks at each resolution on the way down; one more on the way up"
-    dropout: float = 0.0
+    dropout: Share = 0.0
     "share of activations dropped"
     timesteps: int = 100
     "steps from image to noise"
@@ -414,7 +414,7 @@ class Config:
     "training steps"
     lr: float = 2e-3
     "learning rate of Adam"
-    ema: float = 0.995
+    ema: Share = 0.995
     "decay of the average of the weights that samples are drawn with"
 
 

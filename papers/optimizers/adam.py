@@ -69,7 +69,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Options, Run, main
+from papers.common import Options, Run, Share, UserError, main
 from papers.common.data import digits
 
 State = dict[str, Any]
@@ -121,7 +121,7 @@ class Adam(torch.optim.Optimizer):
     ) -> None:
         for name, value in (("beta1", betas[0]), ("beta2", betas[1])):
             if not 0 <= value < 1:
-                raise ValueError(f"{name} is {value}: give a value in [0, 1)")
+                raise UserError(f"{name} is {value}: give a value in [0, 1)")
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "correct": correct})
 
     @torch.no_grad()
@@ -259,7 +259,7 @@ class Config:
 
     lr: float = 0.01
     "learning rate of Adam; AdaMax takes twice as much"
-    beta2: float = 0.999
+    beta2: Share = 0.999
     "decay of the average of squared gradients"
     sgd_lr: float = 0.05
     "learning rate of SGD"

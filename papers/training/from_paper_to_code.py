@@ -61,7 +61,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Options, Run, main
+from papers.common import Options, Run, Share, main
 from papers.common.data import digits
 
 
@@ -100,7 +100,7 @@ class Config:
     are ours, since the claim is about none of them.
     """
 
-    epsilon: float = 0.1
+    epsilon: Share = 0.1
     "part of a label that is spread over all classes"
     width: int = 128
     "units in the hidden layer"

@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from papers.common import Options, Run, main
+from papers.common import Options, Run, Share, main
 from papers.common.data import digits
 
 
@@ -163,7 +163,7 @@ class Config:
     "images in a batch"
     width: int = 128
     "units in the hidden layer"
-    dropout: float = 0.5
+    dropout: Share = 0.5
     "part of the units that are zeroed"
     lr: float = 0.3
     "learning rate at the start; it decays to zero"

@@ -14,7 +14,7 @@ notation:
   'T_i': T
 runs:
   warm-up and cosine: ""
-  without warm-up: --warmup 0
+  without warm-up: --no-ramp
   without decay: --no-decay
 claims:
   - what: a large learning rate needs a warm-up, or training starts by breaking the network
@@ -173,8 +173,10 @@ class Config:
 
     lr: float = 0.01
     "highest learning rate"
+    ramp: bool = True
+    "let the rate rise over the warm-up, instead of starting at its peak"
     warmup: int = 100
-    "steps of warm-up; 0 starts at the highest"
+    "steps of warm-up"
     decay: bool = True
     "fall along the cosine after the warm-up"
     steps: int = 600
@@ -201,9 +203,10 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     ends = nn.Linear(64, config.width), nn.Linear(config.width, 10)
     model = run.prepare(nn.Sequential(ends[0], *blocks, ends[1]))
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr)
+    warmup = config.warmup if config.ramp else 0
     for step in run.steps(config.steps, model=model, optimizer=optimizer):
-        lr = learning_rate(step, config.steps, config.lr, config.warmup)
-        if step >= config.warmup and not config.decay:
+        lr = learning_rate(step, config.steps, config.lr, warmup)
+        if step >= warmup and not config.decay:
             lr = config.lr
         for group in optimizer.param_groups:
             group["lr"] = lr

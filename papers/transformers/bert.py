@@ -65,7 +65,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Options, Run, UserError, main, published
+from papers.common import Options, Run, Share, UserError, main, published
 from papers.common.data import Characters, text
 from papers.common.published import renamed, settings, tensors, tokenizer
 from papers.transformers import transformer
@@ -115,9 +115,9 @@ class Config:
     "features of a position, H"
     context: int = 33
     "tokens of a sequence, and positions that the model knows"
-    dropout: float = 0.0
+    dropout: Share = 0.0
     "share of what a sublayer adds that is zeroed in training"
-    share: float = 0.15
+    share: Share = 0.15
     "share of the tokens to guess"
     bidirectional: bool = True
     "look to both sides, and not only to the left"

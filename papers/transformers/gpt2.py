@@ -66,7 +66,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Options, Run, UserError, main
+from papers.common import Options, Run, Share, UserError, main
 from papers.common.data import Characters, text
 from papers.common.published import complete, fill, renamed, settings, tensors
 from papers.transformers.sampling.nucleus import nucleus
@@ -95,7 +95,7 @@ class Config:
     "training steps"
     lr: float = 2e-3
     "highest learning rate"
-    warmup: float = 0.1
+    warmup: Share = 0.1
     "share of the steps in which the learning rate rises"
 
 

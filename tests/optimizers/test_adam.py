@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from papers.common import Options
+from papers.common import Options, UserError
 from papers.optimizers.adam import Adam, AdaMax, Config, largest_step, train
 from tests.shapes import check_shapes
 
@@ -182,7 +182,7 @@ def test_parameters_without_gradient_stay_and_a_closure_is_called() -> None:
 
 
 def test_a_decay_outside_its_range_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"beta2 is 1.0: give a value in \[0, 1\)"):
+    with pytest.raises(UserError, match=r"beta2 is 1.0: give a value in \[0, 1\)"):
         Adam([torch.zeros(1, requires_grad=True)], betas=(0.9, 1.0))
 
 

@@ -61,7 +61,7 @@ def test_each_part_is_needed(part: Any, tmp_path: Path) -> None:
     assert max(apart[9:]) > 1e-3
 
 
-@pytest.mark.parametrize("broken_at", [0, 1, 19])
+@pytest.mark.parametrize("broken_at", [1, 2, 19])
 def test_any_step_may_be_the_last(broken_at: int, tmp_path: Path) -> None:
     assert train(small(broken_at=broken_at), options(tmp_path))["bit_identical"] == 1.0
 

@@ -60,7 +60,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from papers.common import Options, Run, UserError, main
+from papers.common import Options, Run, Share, UserError, main
 from papers.transformers.sampling.temperature import write
 
 
@@ -90,9 +90,9 @@ class Config:
 
     """
 
-    p: float = 0.9
+    p: Share = 0.9
     "probability that the nucleus holds"
-    tail: float = 0.1
+    tail: Share = 0.1
     "probability that the writing model spreads over everything"
     length: int = 2000
     "characters to write"

@@ -52,7 +52,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from papers.common import Options, Run, UserError, main
+from papers.common import Options, Run, Share, UserError, main
 from papers.common.data import text
 
 
@@ -132,7 +132,7 @@ class Config:
 
     temperature: float = 1.0
     "0 takes the likeliest, 1 leaves the model's probabilities as they are"
-    tail: float = 0.1
+    tail: Share = 0.1
     "probability that the writing model spreads over everything"
     length: int = 2000
     "characters to write"
@@ -154,8 +154,7 @@ def write(
     written, nats = words[:order], 0.0
     for _ in run.steps(length):
         judged = model.logits(written[-order:])  # (V,)
-        spread = math.log(tail / len(judged)) if tail else -math.inf
-        believed = torch.logaddexp(judged + math.log1p(-tail), torch.tensor(spread))  # (V,)
+        believed = ((1 - tail) * judged.exp() + tail / len(judged)).log()  # (V,)
         token = int(draw(shape(believed), run.generator))
         nats -= judged[token].item()
         written += model.symbols[token]

@@ -47,7 +47,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from papers.common import Options, Run, UserError, main
+from papers.common import Options, Run, Share, UserError, main
 from papers.transformers.sampling.temperature import write
 
 
@@ -75,7 +75,7 @@ class Config:
 
     k: int = 10
     "tokens to keep"
-    tail: float = 0.1
+    tail: Share = 0.1
     "probability that the writing model spreads over everything"
     length: int = 2000
     "characters to write"
