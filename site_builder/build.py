@@ -202,10 +202,11 @@ def _read_pictures(
 
 
 def _common_files(site: Site, shown: dict[str, bytes]) -> Files:
-    from site_builder.render import render_generated
+    from site_builder.render import generated, render_generated
 
-    ready = {**shown, **render_generated(site), **_assets(marks(static_files().values()))}
-    return {name: partial(bytes, data) for name, data in ready.items() if name != "version"}
+    ready = shown | _assets(marks(static_files().values()))
+    files: Files = {name: partial(bytes, data) for name, data in ready.items() if name != "version"}
+    return files | {page.url: partial(render_generated, page, site) for page in generated(site)}
 
 
 def _render(page: Page, site: Site) -> bytes:

@@ -52,7 +52,7 @@ def render_page(page: Page, site: Site) -> bytes:
     return _environment().get_template("page.html").render(page=page, site=site).encode()
 
 
-def render_generated(site: Site) -> dict[str, bytes]:
+def generated(site: Site) -> list[Plain]:
     r"""
     ## The generated pages
 
@@ -69,7 +69,9 @@ def render_generated(site: Site) -> dict[str, bytes]:
         pages.append(Plain("years.html", "", "By year", "All pages about papers, newest first"))
     if site.url:
         pages += [Plain("sitemap.xml", "", "", ""), Plain("feed.xml", "", site.title, site.tagline)]
-    return {
-        page.url: _environment().get_template(page.url).render(page=page, site=site).encode()
-        for page in pages
-    }
+    return pages
+
+
+def render_generated(page: Plain, site: Site) -> bytes:
+    """Each has a template of its own."""
+    return _environment().get_template(page.url).render(page=page, site=site).encode()

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Options, UserError
+from papers.common import Options, Run, UserError
 from papers.transformers import transformer
 from papers.transformers.attention import MultiHeadAttention, causal_mask, padding_mask
 from papers.transformers.transformer import (
@@ -39,8 +39,9 @@ from papers.transformers.transformer import (
 )
 from tests.shapes import check_shapes
 
-B, H, T, S, C, M, V = 2, 3, 5, 7, 12, 20, 23
-TINY = Config(layers=2, heads=H, width=C, hidden=M, length=6, batch=4, steps=3)
+B, H, T, S, C, V = 2, 3, 5, 7, 12, 23
+M = 4 * C
+TINY = Config(layers=2, heads=H, width=C, dropout=0.0, length=6, batch=4, steps=3)
 LENGTHS = torch.tensor([S, S - 3])
 
 either_norm = pytest.mark.parametrize("pre_norm", [False, True], ids=["post-norm", "pre-norm"])
@@ -276,8 +277,6 @@ def test_schedule_is_equation_3() -> None:
         exact = 512**-0.5 * min(step**-0.5, step * 4000**-1.5)
         assert learning_rate(step, 512, 4000) == pytest.approx(exact, rel=1e-12)
     rates = [learning_rate(step, 512, 400) for step in range(1, 2001)]
-    with pytest.raises(UserError, match="a warm-up of 0 steps"):
-        learning_rate(1, 512, 0)
     assert max(rates) == rates[399] == pytest.approx((512 * 400) ** -0.5, rel=1e-12)
 
 
@@ -296,24 +295,30 @@ def test_least_smoothed_loss_is_the_entropy_of_the_target() -> None:
     assert hard[1] < hard[0]
 
 
-def last_gradient(layers: int, pre_norm: bool) -> float:
-    """The norm of the last feed-forward network's gradient before training, over draws."""
-    config = Config(layers=layers, heads=4, width=32, hidden=64, pre_norm=pre_norm)
+def gradients(layers: int, pre_norm: bool) -> tuple[float, float]:
+    """Norms at the feed-forward networks of the first and last layer that writes, untrained."""
+    config = Config(layers=layers, heads=4, width=32, dropout=0.0, pre_norm=pre_norm)
     norms = []
     for seed in range(4):
         torch.manual_seed(seed)
         model = Transformer(config, 40)
         source, target = torch.randint(WORDS, 40, (8, 10)), torch.randint(WORDS, 40, (8, 11))
         smoothed_loss(model(source, target[:, :-1]), target[:, 1:], 0.0).backward()
-        norms.append(model.decoder[-1].feed_forward.contract.weight.grad.norm().item())
-    return sum(norms) / len(norms)
+        ends = [model.decoder[end].feed_forward.contract.weight.grad.norm() for end in (0, -1)]
+        norms.append(torch.stack(ends))
+    first, last = torch.stack(norms).mean(0).tolist()
+    return first, last
 
 
-def test_gradient_at_the_top_falls_with_depth_only_under_pre_norm() -> None:
-    """Xiong 2020, theorem 1: independent of depth, against one over its root."""
-    post, pre = (last_gradient(12, p) / last_gradient(2, p) for p in (False, True))
-    assert post == pytest.approx(1, abs=0.25)
-    assert pre == pytest.approx(math.sqrt(2 / 12), abs=0.15)
+def test_gradients_fall_with_depth_as_the_page_says() -> None:
+    """Xiong 2020: theorem 1 for the last layer, section 3.3 for the first."""
+    (_, post_shallow), (post_first, post_last) = (gradients(L, False) for L in (2, 12))
+    (_, pre_shallow), (pre_first, pre_last) = (gradients(L, True) for L in (2, 12))
+    assert 0.7 < post_last / post_shallow < 1.7
+    assert pre_last / pre_shallow == pytest.approx(math.sqrt(2 / 12), abs=0.1)
+    # Under post-norm hardly anything arrives at the bottom.
+    assert post_first < 0.1 * post_last
+    assert pre_first > pre_last
 
 
 def test_greedy_writes_what_one_pass_finds_likeliest() -> None:
@@ -349,7 +354,7 @@ def test_sizes_are_what_the_page_says() -> None:
     assert size(BASE, VOCABULARY) == 63_045_632
     assert size(BIG, VOCABULARY) == 214_171_648
     for config in (BASE, BIG):
-        d, ff = config.width, config.hidden
+        d, ff = config.width, 4 * config.width
         encoder, decoder = 4 * d * d + 2 * d * ff + ff + 5 * d, 8 * d * d + 2 * d * ff + ff + 7 * d
         assert size(config, 0) == 6 * (encoder + decoder)
     assert size(BASE, 0) == 44_101_632
@@ -358,21 +363,20 @@ def test_sizes_are_what_the_page_says() -> None:
 
 def test_one_vocabulary_makes_every_size_of_table_3_but_the_last() -> None:
     """Rows base, B and C, in millions."""
-    rows = [
-        (BASE, 65),
-        (replace(BASE, layers=2), 36),
-        (replace(BASE, layers=4), 50),
-        (replace(BASE, layers=8), 80),
-        (replace(BASE, width=256), 28),
-        (replace(BASE, width=1024), 168),
-        (replace(BASE, hidden=1024), 53),
-        (replace(BASE, hidden=4096), 90),
-    ]
-    assert [round(size(config, 41_100) / 1e6) for config, _ in rows] == [n for _, n in rows]
-    # Rows B: queries and keys of 16 and 32 features a head instead of 64, in 18 attentions.
-    for narrow, millions in ((16, 58), (32, 60)):
-        saved = 18 * 2 * 512 * (64 - narrow) * 8
-        assert round((size(BASE, 41_100) - saved) / 1e6) == millions
+
+    def million(layers: int = 6, d: int = 512, ff: int = 2048, narrow: int = 64) -> int:
+        ours = size(replace(BASE, layers=layers, width=d), 41_100)
+        # Where a row has another inner width than four times its width, or, in rows B, fewer
+        # features of queries and keys in each of eight heads.
+        ours += 2 * layers * (ff - 4 * d) * (2 * d + 1)
+        ours -= 3 * layers * 2 * d * (64 - narrow) * 8
+        return round(ours / 1e6)
+
+    assert million() == 65
+    assert [million(narrow=d_k) for d_k in (16, 32)] == [58, 60]
+    assert [million(layers=N) for N in (2, 4, 8)] == [36, 50, 80]
+    assert [million(d=d) for d in (256, 1024)] == [28, 168]
+    assert [million(ff=ff) for ff in (1024, 4096)] == [53, 90]
     assert size(BASE, 41_100) == 65_144_832
     assert round(size(BIG, 41_100) / 1e6) == 218
     assert round(size(BIG, 35_900) / 1e6) == 213
@@ -386,6 +390,10 @@ def test_defaults_of_the_full_sizes_are_the_papers() -> None:
         *(0.1, 4000),
     )
     assert (BIG.heads, BIG.dropout, BIG.steps, BIG.pre_norm) == (16, 0.3, 300_000, False)
+    # Section 5.2: a step takes 0.4 and 1.0 seconds. Section 6.1: five and twenty checkpoints,
+    # ten minutes apart.
+    assert BASE.interval == 600 / 0.4
+    assert 5 * BIG.interval == 20 * 600 / 1.0
 
 
 # Task and training
@@ -426,8 +434,8 @@ def test_measures_measure() -> None:
 
 
 def test_training_and_its_shapes(tmp_path: Path) -> None:
-    config = replace(TINY, width=18, hidden=20)
-    with check_shapes("papers/transformers/transformer.py", C=18, H=3, M=20):
+    config = replace(TINY, width=18)
+    with check_shapes("papers/transformers/transformer.py", C=18, H=3, M=72):
         train(config, quiet(tmp_path))
         model = Transformer(replace(config, pre_norm=True), V)
         source, target = torch.randint(WORDS, V, (2, 7)), torch.randint(WORDS, V, (2, 5))
@@ -455,8 +463,50 @@ def test_translation_trains_on_sentences(tmp_path: Path, monkeypatch: pytest.Mon
     assert numbers["test_loss"] < 0.5 * math.log(len(tokenizer))
 
 
+@pytest.mark.parametrize(("steps", "averaged"), [(14, [5, 7, 9, 11, 13]), (4, [1, 3])])
+def test_what_is_measured_is_the_mean_of_the_last_five_checkpoints(
+    steps: int, averaged: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+    measured: list[Tensor] = []
+
+    def update(run: Run, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
+        optimizer.step()
+        seen.append(nn.utils.parameters_to_vector(optimizer.param_groups[0]["params"]).detach())
+
+    def look(model: Transformer, *rest: Tensor) -> dict[str, float]:
+        assert not model.training
+        measured.append(nn.utils.parameters_to_vector(model.parameters()).detach())
+        return {}
+
+    monkeypatch.setattr(Run, "update", update)
+    monkeypatch.setattr(transformer, "evaluate", look)
+    train(replace(TINY, warmup=1, steps=steps, interval=2), quiet(tmp_path))
+    assert len(seen) == steps
+    mean = torch.stack([seen[i] for i in averaged]).mean(0)
+    torch.testing.assert_close(measured[0], mean)
+    assert (mean - seen[-1]).abs().max() > 1e-3
+
+
+@pytest.mark.slow
+def test_only_deep_post_norm_needs_the_warm_up(tmp_path: Path) -> None:
+    """The page's runs on shorter sequences. A guess costs log 20, or 3.0."""
+    config = Config(layers=4, width=32, length=6, warmup=300, batch=32, steps=300)
+    runs = {
+        "warm-up": config,
+        "none": replace(config, ramp=False),
+        "none, pre-norm": replace(config, ramp=False, pre_norm=True),
+        "none, one layer": replace(config, ramp=False, layers=1),
+    }
+    losses = {name: train(each, quiet(tmp_path))["test_loss"] for name, each in runs.items()}
+    assert losses["none"] > 2
+    assert losses["warm-up"] < 1
+    assert losses["none, pre-norm"] < 0.5
+    assert losses["none, one layer"] < 0.5
+
+
 @pytest.mark.slow
 def test_a_short_run_learns_to_write_backwards(tmp_path: Path) -> None:
-    config = Config(layers=1, width=32, hidden=64, length=6, warmup=150, batch=32, steps=500)
+    config = Config(layers=1, width=32, length=6, warmup=150, batch=32, steps=500)
     numbers = train(config, quiet(tmp_path))
     assert numbers["exact"] > 0.9
