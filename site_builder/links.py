@@ -8,6 +8,7 @@ are known, the marks become addresses.
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
 from collections.abc import Iterator
@@ -52,6 +53,7 @@ class Targets:
         return ""
 
 
+@functools.lru_cache(maxsize=65536)
 def relative(url: str, page: str) -> str:
     """`url` as seen from `page`; both are relative to the site's root."""
     path, mark, anchor = url.partition("#")

@@ -122,15 +122,21 @@ def read_record(
 
     Raises `ValueError` when the file is not a record; the message says why.
     """
-    try:
-        data = json.loads(text)
-        runs = tuple(_run(entry) for entry in data["runs"])
-        recorded: dict[str, str] = data["code"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a record ({error!r}); record the paper again") from None
+    runs, recorded = read_runs(text)
     now = fingerprints(source, find)
     changed = [path for path in {**recorded, **now} if recorded.get(path) != now.get(path)]
     return Record(runs, _answers(meta, runs), tuple(sorted(changed)))
+
+
+# Between two builds a record hardly ever changes.
+@functools.lru_cache(maxsize=256)
+def read_runs(text: str) -> tuple[tuple[RecordedRun, ...], dict[str, str]]:
+    """The runs, and the fingerprints of the code that was run."""
+    try:
+        data = json.loads(text)
+        return tuple(_run(entry) for entry in data["runs"]), dict(data["code"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a record ({error!r}); record the paper again") from None
 
 
 def _run(entry: dict[str, Any]) -> RecordedRun:

@@ -7,6 +7,7 @@ pictures, and what the paper says.
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import struct
 from collections.abc import Callable
@@ -16,7 +17,15 @@ from pathlib import Path
 from site_builder.curves import Figure, figures
 from site_builder.front_matter import FrontMatter
 from site_builder.problem import Problem
-from site_builder.records import Answer, Record, RecordedRun, number, read_record, record_path
+from site_builder.records import (
+    Answer,
+    Record,
+    RecordedRun,
+    number,
+    read_record,
+    read_runs,
+    record_path,
+)
 from site_builder.source import Source
 
 
@@ -69,7 +78,8 @@ def read_results(
     if path not in others:
         return None, (), []
     try:
-        record = read_record(source, meta, others[path].read_text(encoding="utf-8"), find)
+        text = others[path].read_text(encoding="utf-8")
+        record = read_record(source, meta, text, find)
     except (OSError, ValueError) as error:
         return None, (), [Problem(path, 1, str(error))]
     folder = posixpath.dirname(path)
@@ -86,13 +96,18 @@ def read_results(
             shown.append(place)
     results = Results(
         record.runs,
-        figures(record.runs),
+        _figures(text),
         _table(record),
         record.answers,
         tuple(pictures),
         record.changed,
     )
     return results, tuple(shown), problems
+
+
+@functools.lru_cache(maxsize=256)
+def _figures(text: str) -> tuple[Figure, ...]:
+    return figures(read_runs(text)[0])
 
 
 def _table(record: Record) -> tuple[tuple[str, tuple[str, ...]], ...]:
