@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ from papers.transformers.llama import (
     LLaMA,
     RMSNorm,
     SwiGLU,
+    Ungated,
     angles,
     continue_text,
     gated_width,
@@ -266,14 +268,39 @@ def test_the_papers_form_differs_by_a_permutation() -> None:
     )
 
 
-@pytest.mark.parametrize("rotary", [True, False])
-def test_without_rotation_order_is_lost(rotary: bool) -> None:
+@pytest.mark.parametrize("without", ["", "rotation"])
+def test_without_rotation_order_is_lost(without: Literal["", "rotation"]) -> None:
     """One layer, asked at the last token: the others in another order."""
-    model = random_llama(dataclasses.replace(TINY, layers=1, rotary=rotary))
+    model = random_llama(dataclasses.replace(TINY, layers=1, without=without))
     tokens = torch.tensor([[3, 1, 4, 15, 9, 2, 6]])
     other = tokens[:, [4, 0, 5, 2, 1, 3, 6]]
     difference = (model(tokens)[:, -1] - model(other)[:, -1]).abs().max()
-    assert difference > 1e-2 if rotary else difference < 1e-12
+    assert difference < 1e-12 if without else difference > 1e-2
+
+
+def test_without_the_gate_as_many_weights_are_an_mlp_with_swish() -> None:
+    size = {
+        without: sum(p.numel() for p in LLaMA(Config(without=without), V).blocks[0].parameters())
+        for without in ("", "gate", "rms")
+    }
+    assert size["gate"] == pytest.approx(size[""], rel=0.01)
+    assert size["rms"] == size[""] + 2 * Config().width
+    model = random_llama(dataclasses.replace(TINY, without="gate"))
+    ours = model.blocks[0].mlp
+    assert isinstance(ours, Ungated)
+    x = torch.randn(2, 5, 24, dtype=torch.float64)
+    theirs = nn.Sequential(ours.up, nn.SiLU(), ours.down)
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_without_rms_norms_do_not_see_a_shift() -> None:
+    """Of the features of every token, before the norms: RMSNorm sees it."""
+    x = torch.randn(2, 5, 24, dtype=torch.float64)
+    for without, blind in (("rms", True), ("", False)):
+        model = random_llama(dataclasses.replace(TINY, without=without))
+        for norm in (model.blocks[0].norm1, model.blocks[1].norm2, model.norm):
+            difference = (norm(x + 3) - norm(x)).abs().max()
+            assert difference < 1e-3 if blind else difference > 1e-1
 
 
 # Grouped queries
@@ -420,6 +447,7 @@ def test_shapes(tmp_path: Path) -> None:
         caches = [Cache(11) for _ in model.blocks]
         for piece in torch.randint(V, (3, 11)).split([5, 1, 3, 2], dim=1):
             model(piece, caches)
+        LLaMA(dataclasses.replace(TINY, without="gate"), V)(torch.randint(V, (3, 7)))
 
 
 def test_a_short_training_learns(tmp_path: Path) -> None:
