@@ -50,12 +50,16 @@ def main(train: Callable[..., dict[str, float]], **commands: Callable[..., objec
         config = next(iter(typing.get_type_hints(train).values()))
 
         def call(config: Any, options: Any) -> None:
+            if options.data and not reads_data(train):
+                why = "has data of its own: leave --data out"
+                raise UserError(f"--data {options.data}: {script} {why}", shared=True)
             train(config, options)
 
         call.__annotations__.update(config=config, options=Options)
         call.__defaults__ = (config(), Options())
         if "-h" in arguments or "--help" in arguments:
-            print(usage(script, config, list(commands)))
+            hidden = [] if reads_data(train) else ["data"]
+            print(usage(script, config, list(commands), hidden))
             return
         parse(call, arguments, script)
         leave()
@@ -70,6 +74,26 @@ def main(train: Callable[..., dict[str, float]], **commands: Callable[..., objec
         if not lost_peer(error):
             raise
         stop("another process of this run ended; its own message says why, and --resume goes on")
+
+
+def reads_data(function: Callable[..., object]) -> bool:
+    r"""
+    ## Data of its own
+
+    A paper that draws its task does not ask for `--data`, and would pass over it in silence. Its
+    code says so: `options.data` stands in `train`, in a function that it calls, or nowhere.
+    """
+    waiting, met = [function], set()
+    while waiting:
+        code = getattr(here := waiting.pop(), "__code__", None)
+        if code is None or here in met:
+            continue
+        if "data" in code.co_names and "options" in code.co_names + code.co_varnames:
+            return True
+        met.add(here)
+        known = (vars(sys.modules[here.__module__]).get(name) for name in code.co_names)
+        waiting += [f for f in known if inspect.isfunction(f)]
+    return False
 
 
 def stop(message: str, shared: bool = False) -> NoReturn:
@@ -127,7 +151,7 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def usage(script: str, config: type, commands: list[str]) -> str:
+def usage(script: str, config: type, commands: list[str], hidden: list[str]) -> str:
     r"""
     ## Help on one screen
 
@@ -140,6 +164,8 @@ def usage(script: str, config: type, commands: list[str]) -> str:
         helps, defaults = help_of(cls), cls()
         for field in dataclasses.fields(cls):
             name, value = flag(field.name), getattr(defaults, field.name)
+            if cls is Options and field.name in hidden:
+                continue
             if isinstance(value, bool):
                 name = f"--[no-]{name[2:]}"
             left = f"  {name} {shown(value)}"

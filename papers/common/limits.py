@@ -18,11 +18,24 @@ import dataclasses
 import typing
 from typing import Annotated, Any
 
+import torch
+
 from papers.common.cli import flag
 from papers.common.errors import UserError
 
 # A part of a whole, as `dropout: Share = 0.1` says.
 Share = Annotated[float, "from 0 to 1"]
+
+
+def chance(seed: int) -> torch.Generator:
+    r"""
+    ## Chance
+
+    Any seed that fits 64 bits, below zero or not.
+    """
+    if not -(2**63) <= seed < 2**63:
+        raise UserError(f"--seed {seed}: give a number of at most 63 bits", shared=True)
+    return torch.Generator().manual_seed(seed)
 
 
 def check(config: Any) -> None:

@@ -39,6 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from papers.common.errors import UserError
+from papers.common.limits import chance
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -274,5 +275,5 @@ def complete(
     start = torch.tensor(words.encode(prompt).ids, dtype=torch.long)
     if not len(start):
         raise UserError("the prompt is empty: give at least one word")
-    told = write(start, torch.Generator().manual_seed(seed))
+    told = write(start, chance(seed))
     print(words.decode(told.tolist()))

@@ -37,7 +37,7 @@ from papers.common.checkpoint import Stateful, write_whole
 from papers.common.cli import command_line
 from papers.common.device import autocast, compiled, describe, find_device
 from papers.common.distributed import World
-from papers.common.limits import check
+from papers.common.limits import chance, check
 from papers.common.log import Log
 from papers.common.loop import Loop
 from papers.common.options import Options
@@ -61,6 +61,8 @@ class Run:
     def __init__(self, config: Any, options: Options | None = None) -> None:
         check(config)
         self.config, self.options = config, options or Options()
+        seed = self.options.seed
+        self.generator = chance(seed)
         self.group = World()
         self.rank, self.world = self.group.rank, self.group.size
         self.device = find_device(self.options, self.group)
@@ -70,11 +72,9 @@ class Run:
         self.name = f"{script.parent.name}/{script.stem}"
         self.out = self.options.out or Path("runs") / self.name
         self.command = command_line(os.path.relpath(script), config, self.options, self.world)
-        seed = self.options.seed
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        self.generator = torch.Generator().manual_seed(seed)
         scaled = self.options.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         self.logged = Log(self.group, self.device)

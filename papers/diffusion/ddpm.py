@@ -330,6 +330,9 @@ class Halve(nn.Module):
         self.conv = nn.Conv2d(width, width, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] % 2 or x.shape[3] % 2:
+            sides = f"{x.shape[2]} by {x.shape[3]}"
+            raise UserError(f"{sides} pixels cannot be halved: give fewer --multipliers")
         return self.conv(F.pad(x, (0, 1, 0, 1)))
 
 
@@ -449,8 +452,12 @@ class UNet(nn.Module):
     def __init__(self, config: Config, channels: int = 1) -> None:
         super().__init__()
         first, E = config.width, 4 * config.width
+        groups = max(1, min(32, first // 4))
+        if first % 4 or first % groups:
+            raise UserError(f"--width {first}: give a multiple of 4, and from 128 on one of 32")
+        if min(config.multipliers, default=0) < 1:
+            raise UserError("give --multipliers from 1 on, and at least one")
         widths = [first * multiplier for multiplier in config.multipliers]
-        groups = min(32, first // 4)
 
         def block(inputs: int, width: int, attend: bool) -> Block:
             return Block(inputs, width, E, groups, config.dropout, attend)
@@ -478,8 +485,8 @@ class UNet(nn.Module):
                 inputs = width
             self.up.append(Up(blocks, Double(width) if level else None))
 
-        self.norm = nn.GroupNorm(groups, first, eps=1e-6)
-        self.leave = nn.Conv2d(first, channels, 3, padding=1)
+        self.norm = nn.GroupNorm(groups, inputs, eps=1e-6)
+        self.leave = nn.Conv2d(inputs, channels, 3, padding=1)
         silent(self.leave)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:

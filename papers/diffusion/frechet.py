@@ -62,6 +62,8 @@ def frechet(a: Tensor, b: Tensor) -> Tensor:
     something only beside the *floor*: the distance that as many real images have.
     """
     a, b = a.double(), b.double()  # (N, D), (M, D)
+    if not (a.isfinite().all() and b.isfinite().all()):
+        return a.new_tensor(torch.nan)
     mean_a, mean_b = a.mean(0), b.mean(0)  # (D,)
     cov_a, cov_b = a.T.cov(), b.T.cov()  # (D, D)
     values, vectors = torch.linalg.eigh(cov_a)

@@ -323,6 +323,8 @@ def hide(tokens: Tensor, vocabulary: int, share: float = 0.15) -> tuple[Tensor, 
     the markers. The `targets` hold the tokens that were chosen and `IGNORED` elsewhere.
     """
     chosen = (torch.rand(tokens.shape) < share) & (tokens >= WORDS)  # (B, T)
+    if not chosen.any():
+        raise UserError("no token was chosen to be guessed: raise --share or --batch")
     fate = torch.rand(tokens.shape)  # (B, T)
     others = torch.randint(WORDS, vocabulary, tokens.shape)  # (B, T)
     hidden = tokens.masked_fill(chosen & (fate < 0.8), MASK)  # (B, T)

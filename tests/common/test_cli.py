@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papers.common import Options, main
+from papers.common import Options, UserError, main
 from papers.common.cli import command_line
 from tests.common import toy
 
@@ -21,7 +21,9 @@ seen: list[tuple[toy.Config, Options]] = []
 
 
 def spy(config: toy.Config, options: Options | None = None) -> dict[str, float]:
-    seen.append((config, options or Options()))
+    options = options or Options()
+    assert options.data != "refused"
+    seen.append((config, options))
     return {}
 
 
@@ -160,6 +162,40 @@ def test_a_field_without_help_still_has_its_line(
     train.__annotations__["config"] = Bare
     main(train)
     assert "  --size 1\n" in capsys.readouterr().out
+
+
+def paints(options: Options) -> str:
+    return options.data
+
+
+def asks(config: Bare, options: Options) -> dict[str, float]:
+    return {"painted": float(len(paints(options)))}
+
+
+def ignores(config: Bare, options: Options) -> dict[str, float]:
+    data = [options, config]
+    return {"data": float(len(data))}
+
+
+def test_a_paper_without_data_sets_refuses_the_name_of_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bare.py", "--data", "x"])
+    main(asks)
+    with pytest.raises(SystemExit):
+        main(ignores)
+    assert capsys.readouterr().err == "--data x: bare.py has data of its own: leave --data out\n"
+    monkeypatch.setattr(sys, "argv", ["bare.py", "--help"])
+    main(asks)
+    assert "--data" in capsys.readouterr().out
+    main(ignores)
+    assert "--data" not in capsys.readouterr().out
+
+
+def test_a_seed_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    for seed in (2**63, -(2**63) - 1):
+        with pytest.raises(UserError, match=f"--seed {seed}: give"):
+            toy.train(toy.Config(steps=1), Options(seed=seed, out=tmp_path, quiet=True))
 
 
 def test_importing_is_silent_and_loads_no_more_than_it_needs() -> None:
