@@ -555,11 +555,11 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     at the peak instead, and nothing else sets that run apart from the default. Two more start
     at the peak: one with its norms moved, one with a single layer.
 
-    The last run leaves out dropout, and it shows that post-norm is not safe after the warm-up
-    either. A model that makes no more mistakes has next to no gradient, Adam's running mean of
-    its square decays, and steps are divided by its root: they grow beyond what is stable
-    ([Bai 2025](https://arxiv.org/abs/2506.04805)). At some seeds the loss then leaps back to
-    that of a guess. Dropout keeps gradients alive.
+    The last run leaves out dropout, and shows that post-norm is not safe after the warm-up
+    either. A model that makes no more mistakes has hardly a gradient. Adam's running mean of
+    its square then fades by two percent a step, and the rate, which is divided by the root of
+    that mean, grows beyond what is stable ([Bai 2025](https://arxiv.org/abs/2506.04805)). At
+    some seeds the loss leaps back to that of a guess. Dropout keeps gradients alive.
 
     At a learning rate that is still so high, the weights never settle. They move about a good
     place, and their mean is nearer to it than they are. So what is measured is the mean of the

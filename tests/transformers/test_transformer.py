@@ -26,6 +26,7 @@ from papers.transformers.transformer import (
     DecoderLayer,
     EncoderLayer,
     FeedForward,
+    Residual,
     Transformer,
     alignment,
     corpus,
@@ -272,6 +273,18 @@ def test_embeddings_are_shared_and_as_loud_as_positions() -> None:
     assert moved == [START, 3, 4, 5, 7]
 
 
+@either_norm
+def test_dropout_falls_on_what_a_sublayer_adds_and_on_embeddings(pre_norm: bool) -> None:
+    """Section 5.4. With a share of one nothing is left of them."""
+    around, x = Residual(C, 1.0, pre_norm), torch.randn(B, T, C)
+    left = x if pre_norm else F.layer_norm(x, (C,))
+    torch.testing.assert_close(around(x, FeedForward(C, M)), left)
+    model = Transformer(replace(TINY, dropout=1.0, pre_norm=pre_norm), V)
+    tokens = torch.randint(WORDS, V, (B, S))
+    assert model.embed(tokens).abs().max() == 0
+    assert (model.eval().embed(tokens).abs() > 0.01).float().mean() > 0.9
+
+
 def test_schedule_is_equation_3() -> None:
     for step in (1, 7, 3999, 4000, 4001, 100_000):
         exact = 512**-0.5 * min(step**-0.5, step * 4000**-1.5)
@@ -469,9 +482,11 @@ def test_what_is_measured_is_the_mean_of_the_last_five_checkpoints(
 ) -> None:
     seen: list[Tensor] = []
     measured: list[Tensor] = []
+    optimizers: list[torch.optim.Optimizer] = []
 
     def update(run: Run, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
         optimizer.step()
+        optimizers.append(optimizer)
         seen.append(nn.utils.parameters_to_vector(optimizer.param_groups[0]["params"]).detach())
 
     def look(model: Transformer, *rest: Tensor) -> dict[str, float]:
@@ -483,6 +498,8 @@ def test_what_is_measured_is_the_mean_of_the_last_five_checkpoints(
     monkeypatch.setattr(transformer, "evaluate", look)
     train(replace(TINY, warmup=1, steps=steps, interval=2), quiet(tmp_path))
     assert len(seen) == steps
+    # And section 5.3.
+    assert (optimizers[0].defaults["betas"], optimizers[0].defaults["eps"]) == ((0.9, 0.98), 1e-9)
     mean = torch.stack([seen[i] for i in averaged]).mean(0)
     torch.testing.assert_close(measured[0], mean)
     assert (mean - seen[-1]).abs().max() > 1e-3
@@ -490,8 +507,8 @@ def test_what_is_measured_is_the_mean_of_the_last_five_checkpoints(
 
 @pytest.mark.slow
 def test_only_deep_post_norm_needs_the_warm_up(tmp_path: Path) -> None:
-    """The page's runs on shorter sequences. A guess costs log 20, or 3.0."""
-    config = Config(layers=4, width=32, length=6, warmup=300, batch=32, steps=300)
+    """The page's runs on shorter sequences, without dropout. A guess costs log 20, or 3.0."""
+    config = Config(layers=4, width=32, dropout=0.0, length=6, warmup=300, batch=32, steps=300)
     runs = {
         "warm-up": config,
         "none": replace(config, ramp=False),
