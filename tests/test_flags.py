@@ -34,6 +34,8 @@ def cases() -> Iterator[tuple[str, str, float]]:
             if isinstance(default, int) and default > 0:
                 yield paper, field.name, 0
             yield paper, field.name, -1
+            if isinstance(default, float):
+                yield paper, field.name, float("inf")
             if hints[field.name] == Share:
                 yield paper, field.name, 1.5
 

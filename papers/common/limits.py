@@ -15,6 +15,7 @@ does anything else.
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from typing import Annotated, Any
 
@@ -56,5 +57,7 @@ def check(config: Any) -> None:
         fits = value >= least or default < 0
         if hints[field.name] == Share:
             wanted, fits = "a share from 0 to 1", 0 <= value <= 1
+        elif not math.isfinite(value):
+            wanted, fits = "a number that is finite", False
         if not fits:
             raise UserError(f"{flag(field.name)} {value}: give {wanted}", shared=True)

@@ -413,11 +413,11 @@ class Config:
     "simple weighs all timesteps alike, bound as the variational bound does"
     batch: int = 64
     "images in a batch"
-    steps: int = 1500
+    steps: int = 800
     "training steps"
     lr: float = 2e-3
     "learning rate of Adam"
-    ema: Share = 0.995
+    ema: Share = 0.99
     "decay of the average of the weights that samples are drawn with"
 
 

@@ -38,6 +38,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from papers.common import UserError
 from papers.optimizers.adam import Adam
 
 
@@ -62,6 +63,8 @@ def frechet(a: Tensor, b: Tensor) -> Tensor:
     something only beside the *floor*: the distance that as many real images have.
     """
     a, b = a.double(), b.double()  # (N, D), (M, D)
+    if min(len(a), len(b)) < 2:
+        raise UserError("a covariance takes two images or more: draw more")
     if not (a.isfinite().all() and b.isfinite().all()):
         return a.new_tensor(torch.nan)
     mean_a, mean_b = a.mean(0), b.mean(0)  # (D,)

@@ -221,6 +221,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     run = Run(config, options)
     if run.world > 1:
         raise UserError("this file breaks one process: start it without torchrun", shared=True)
+    if config.batch < 2:
+        raise UserError("--batch 1: batch normalisation compares two images or more")
     data = digits("train")
     images, labels = data.images.flatten(1), data.labels
     seed = run.options.seed

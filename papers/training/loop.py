@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from papers.common import Options, Run, Share, main
+from papers.common import Options, Run, Share, UserError, main
 from papers.common.data import digits
 
 
@@ -194,6 +194,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     survives in a loop for years.
     """
     run = Run(config, options)
+    if config.batch < 2:
+        raise UserError("--batch 1: batch normalisation compares two images or more")
     seen, unseen = digits("train"), digits("test")
     batches = run.batches(seen.images.flatten(1), seen.labels, size=config.batch)
     x_test = unseen.images.flatten(1).to(run.device)  # (N, 64)

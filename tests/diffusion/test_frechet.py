@@ -7,6 +7,7 @@ import pytest
 import scipy.linalg
 import torch
 
+from papers.common import UserError
 from papers.common.data import digits
 from papers.diffusion.frechet import classifier, frechet, nearest
 from tests.shapes import check_shapes
@@ -38,6 +39,14 @@ def test_known_answers() -> None:
 
 def test_fewer_images_than_features_still_give_a_number() -> None:
     assert frechet(cloud(4, 3), cloud(5, 4)).item() > 0
+
+
+def test_too_few_images_and_broken_ones() -> None:
+    with pytest.raises(UserError, match="two images or more"):
+        frechet(cloud(1, 3), cloud(5, 4))
+    broken = cloud(5, 4)
+    broken[3, 2] = torch.nan
+    assert frechet(broken, cloud(5, 4)).isnan()
 
 
 def test_nearest() -> None:
