@@ -785,7 +785,8 @@ def sample(
 #   $\epsilon_\theta$ is the score up to scale (Song and others, 2020,
 #   [arXiv](https://arxiv.org/abs/2011.13456)).
 # - **Other targets, other networks.** Most large models now predict a velocity along straighter
-#   paths, in the latent space of an autoencoder, with a Transformer for the U-Net.
+#   paths, in the latent space of an autoencoder, with a [Transformer](../vision/vit.py) for the
+#   U-Net (Peebles and Xie, 2022, [arXiv](https://arxiv.org/abs/2212.09748)).
 
 if __name__ == "__main__":
     main(train, sample=sample)

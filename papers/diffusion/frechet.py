@@ -22,7 +22,8 @@ rather than two images. Map both into the feature space of a classifier, where d
 means more than it does between pixels, and ask how far apart the two clouds are.
 
 With the features of an Inception network trained on ImageNet it is the FID that papers
-report. We train a small classifier on the images at hand, because a network that has seen
+report, [DDPM](ddpm.py#are-the-samples-any-good) and [DDIM](ddim.py#quality-against-steps) among
+them. We train a small classifier on the images at hand, because a network that has seen
 photographs has little to say about an 8×8 digit. So our numbers compare with each other,
 and not with published FIDs.
 
@@ -108,3 +109,14 @@ def nearest(a: Tensor, b: Tensor) -> Tensor:
     real images do.
     """
     return torch.cdist(a.flatten(1), b.flatten(1)).min(dim=1).values.mean()
+
+
+# ## What changed since
+#
+# - **How many images.** The distance is too large for few, and by how much depends on the model
+#   (Chong and Forsyth 2019, [arXiv](https://arxiv.org/abs/1911.07023)). The kernel distance KID
+#   has no such bias (Bińkowski 2018, [arXiv](https://arxiv.org/abs/1801.01401)).
+# - **How images are made smaller.** Libraries differ, and with them the distance (Parmar 2021,
+#   [arXiv](https://arxiv.org/abs/2104.11222)).
+# - **Which features.** Those of CLIP agree better with people on images made from text (Jayasumana
+#   2023, [arXiv](https://arxiv.org/abs/2401.09603)).

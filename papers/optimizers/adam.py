@@ -343,12 +343,17 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   $\lambda\theta$ to the gradient, and Adam divides it by $\sqrt{\hat v_t}$ like the rest:
 #   weights with large gradients decay least. AdamW (Loshchilov and Hutter, 2017,
 #   [arXiv](https://arxiv.org/abs/1711.05101)) subtracts $\alpha\lambda\theta$ from the
-#   weights directly, and most large models are trained with it.
+#   weights directly, and most large models are trained with it: here
+#   [GPT-2](../transformers/gpt2.py#which-weights-decay), [BERT](../transformers/bert.py),
+#   [LLaMA](../transformers/llama.py) and [ViT](../vision/vit.py). The class above trains
+#   [DDPM](../diffusion/ddpm.py#training).
 # - **Warm-up.** Even corrected, $\hat v_t$ rests on few gradients at first and varies
-#   wildly. Most recipes raise $\alpha$ from zero over the first steps; RAdam (Liu and
-#   others, 2019, [arXiv](https://arxiv.org/abs/1908.03265)) derives how far.
+#   wildly. Most recipes [raise](../training/schedule.py#warm-up) $\alpha$ from zero over the
+#   first steps; RAdam (Liu and others, 2019, [arXiv](https://arxiv.org/abs/1908.03265)) derives
+#   how far.
 # - **Faster averages.** Language models use $\beta_2 = 0.95$ to $0.98$ rather than $0.999$:
-#   a spike of the gradient is forgotten sooner.
+#   a spike of the gradient is forgotten sooner. [Clipping](../training/clipping.py) keeps the
+#   spike out in the first place.
 
 if __name__ == "__main__":
     main(train)

@@ -290,5 +290,17 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     )
 
 
+# ## What changed since
+#
+# - **Not everything everywhere.** Each process keeps weights, gradients and the two averages of
+#   [Adam](../optimizers/adam.py) in full. ZeRO gives each a part of them to keep, and they lend
+#   each other the rest when it is needed (Rajbhandari 2019,
+#   [arXiv](https://arxiv.org/abs/1910.02054)). PyTorch has it as FSDP (Zhao 2023,
+#   [arXiv](https://arxiv.org/abs/2304.11277)).
+# - **Seldom.** Averaging weights is another algorithm, but one that works where a network is slow:
+#   each process takes many steps on its own in between (McMahan 2016,
+#   [arXiv](https://arxiv.org/abs/1602.05629); Douillard 2023,
+#   [arXiv](https://arxiv.org/abs/2311.08105)).
+
 if __name__ == "__main__":
     main(train)

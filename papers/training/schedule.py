@@ -148,7 +148,7 @@ class Block(nn.Module):
     ## A network that breaks easily
 
     Residual blocks with the norm *after* the sum, as in the first
-    [transformers](../transformers/attention.py):
+    [transformers](../transformers/transformer.py):
     $x \leftarrow \operatorname{LayerNorm}(x + f(x))$. A dozen of them train well, unless
     the first steps of Adam are large. Adam's first step changes each weight by the full
     learning rate, whatever the size of its gradient.
@@ -237,8 +237,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   the norm after the sum, the gradients near the output are large at initialisation, and
 #   with the norm before $f$ warm-up can be left out (Xiong and others, 2020,
 #   [arXiv](https://arxiv.org/abs/2002.04745)).
-# - **The first transformer** rose for $W$ steps and fell by $1/\sqrt{t}$ ("Attention Is All
-#   You Need", section 5.3). Cosine has taken its place in most language models.
+# - **The first [Transformer](../transformers/transformer.py#learning-rate)** rose for $W$ steps
+#   and fell by $1/\sqrt{t}$ ("Attention Is All You Need", section 5.3). Cosine has taken its place
+#   in most language models, [GPT-2](../transformers/gpt2.py#the-learning-rate) among them.
 # - **The end must be known.** A cosine that was planned for $N$ steps is not at its bottom
 #   after $N/2$. Where training may go on, the rate is held constant, and falls only when one
 #   decides to stop.

@@ -416,14 +416,19 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #
 # Equation 1 has outlived most of what stood around it in 2017. What changed is around it:
 #
-# - **Where positions enter.** Rotary embedding turns queries and keys by their positions, so
-#   that scores see distances (Su 2021, [arXiv](https://arxiv.org/abs/2104.09864)). ALiBi
+# - **What it is part of.** The rest of the paper is the [Transformer](transformer.py). Its
+#   decoder alone writes text ([GPT-2](gpt2.py)), its encoder alone reads text
+#   ([BERT](bert.py)) or the patches of an image ([ViT](../vision/vit.py)). Between pixels it
+#   helps to [remove noise](../diffusion/ddpm.py#attention-between-pixels).
+# - **Where positions enter.** [Rotary embedding](llama.py#rotary-positions) turns queries and
+#   keys by their positions, so that scores see distances (Su 2021,
+#   [arXiv](https://arxiv.org/abs/2104.09864)). ALiBi
 #   subtracts a multiple of the distance from the score (Press 2021,
 #   [arXiv](https://arxiv.org/abs/2108.12409)).
-# - **How many keys and values.** A model that generates keeps those of all earlier positions.
-#   To keep fewer, all heads share one key and one value (Shazeer 2019,
-#   [arXiv](https://arxiv.org/abs/1911.02150)), or the heads of a group do (Ainslie 2023,
-#   [arXiv](https://arxiv.org/abs/2305.13245)).
+# - **How many keys and values.** A model that generates [keeps](kv_cache.py) those of all
+#   earlier positions. To keep fewer, all heads share one key and one value (Shazeer 2019,
+#   [arXiv](https://arxiv.org/abs/1911.02150)), or the heads of a [group](llama.py#grouped-queries)
+#   do (Ainslie 2023, [arXiv](https://arxiv.org/abs/2305.13245)).
 # - **How it is computed.** FlashAttention goes through the keys tile by tile with a running
 #   softmax. Same numbers, but memory grows with `T` and no longer with `T * S` (Dao 2022,
 #   [arXiv](https://arxiv.org/abs/2205.14135)).

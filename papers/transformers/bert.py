@@ -362,8 +362,9 @@ def rate(step: int, steps: int) -> float:
     r"""
     ## The learning rate
 
-    A factor on it, which rises and falls along straight lines (appendix A.2). The paper warms
-    up for 10,000 of its million steps. We have a thousand, and take a tenth.
+    A factor on it, which rises and falls along straight lines (appendix A.2). The paper
+    [warms up](../training/schedule.py#warm-up) for 10,000 of its million steps. We have a
+    thousand, and take a tenth.
     """
     rise = max(1, steps // 10)
     return min((step + 1) / rise, (steps - step) / max(1, steps - rise))
@@ -463,7 +464,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   hiding three quarters of their patches (He 2021, [arXiv](https://arxiv.org/abs/2111.06377)).
 # - **Models that only look left**, from [GPT-2](gpt2.py) to [LLaMA](llama.py) and beyond, took
 #   over most tasks as they grew, since one that writes can be asked anything. Encoders
-#   stay where a text must become a vector or a label quickly: search, ranking, filters.
+#   stay where a text must become a vector or a label quickly: search, ranking, filters. For
+#   these ModernBERT takes over LLaMA's [rotary positions](llama.py#rotary-positions) and a gate
+#   (Warner 2024, [arXiv](https://arxiv.org/abs/2412.13663)).
 
 if __name__ == "__main__":
     main(train, fill=fill)

@@ -42,8 +42,9 @@ $$
 
 Whoever predicts the next token well must have understood something of what came before:
 which language it is, what was asked, what the answer would be. That is the wager of GPT-2.
-Nothing in the model is made for a task. It is the decoder of the [Transformer](attention.py)
-without an encoder, trained on much text, and what it can do it was never told to do.
+Nothing in the model is made for a task. It is the decoder of the [Transformer](transformer.py)
+without an encoder, trained on much text, and what it can do it was never told to do. Where
+[BERT](bert.py), of the year before, is trained again for each task, GPT-2 is only asked.
 
 Section 2.3 changes the network of GPT-1 in four places, each for depth: normalisation at the
 *input* of every block, one more at the end, smaller weights where a block writes to the
@@ -156,8 +157,8 @@ class Block(nn.Module):
     \end{aligned}
     $$
 
-    The Transformer normalised the sum, $\operatorname{LN}(x + \dots)$, and so put a
-    normalisation between every block and the loss. Moved to the input of the sublayer, as
+    The [Transformer](transformer.py) normalised the sum, $\operatorname{LN}(x + \dots)$, and so
+    put a normalisation between every block and the loss. Moved to the input of the sublayer, as
     here, it leaves the stream alone: from the last layer to the first the gradient finds a
     path on which nothing is multiplied.
 
@@ -243,7 +244,8 @@ def decayed(model: nn.Module) -> list[dict[str, object]]:
     r"""
     ## Which weights decay
 
-    Decay pulls a weight to zero. For a matrix that is a preference for simple functions. For a
+    Decay pulls a weight to zero, in AdamW beside the step of [Adam](../optimizers/adam.py) and not
+    through it. For a matrix that is a preference for simple functions. For a
     bias or the gain of a normalisation it would be a preference for nothing in particular, so
     GPT-1 left those out, and so do we. The strength is today's, ten times that of GPT-1.
     """
@@ -256,7 +258,7 @@ def rate(config: Config, step: int) -> float:
     r"""
     ## The learning rate
 
-    GPT-1's: a linear rise, then half a cosine down to zero.
+    GPT-1's: a linear rise, then half a [cosine](../training/schedule.py) down to zero.
     """
     rise = max(1, round(config.warmup * config.steps))
     done = (step - rise) / max(1, config.steps - rise)
@@ -333,9 +335,11 @@ def continue_text(
     ## Writing on
 
     Token by token, each drawn from the [nucleus](sampling/nucleus.py) of what the model
-    believes. The whole context is read anew for each token, though all but the last position
-    were computed before, which a
-    [cache](kv_cache.py) saves.
+    believes at a [temperature](sampling/temperature.py). The paper came before the nucleus and
+    kept the [likeliest few](sampling/top_k.py) ($k = 2$ for summaries, section 3.6).
+
+    The whole context is read anew for each token, though all but the last position were
+    computed before, which a [cache](kv_cache.py) saves.
     """
     context = model.config.context
     for _ in range(count):
@@ -412,11 +416,13 @@ def generate(weights: Path, prompt: str, count: int = 40, p: float = 0.95, seed:
 
 # ## What changed since
 #
-# - **Positions.** Learned vectors end where the training context ends. [LLaMA](llama.py) turns
-#   queries and keys by their position instead, at every layer.
-# - **Normalisation and MLP.** Without means and biases (RMSNorm), and with a gate (SwiGLU).
-# - **Attention.** Several heads of queries share one head of keys and values, which makes the
-#   [cache](kv_cache.py) small.
+# - **Positions.** Learned vectors end where the training context ends.
+#   [LLaMA](llama.py#rotary-positions) turns queries and keys by their position instead, at every
+#   layer.
+# - **Normalisation and MLP.** Without means and biases ([RMSNorm](llama.py#rmsnorm)), and with a
+#   gate ([SwiGLU](llama.py#swiglu)).
+# - **Attention.** Several heads of queries [share](llama.py#grouped-queries) one head of keys and
+#   values, which makes the [cache](kv_cache.py) small.
 # - **Data.** Chinchilla (2022, [arXiv](https://arxiv.org/abs/2203.15556)) found models of this
 #   time trained on far too little text for their size: about 20 tokens for each weight is
 #   what a given amount of computation is best spent on.

@@ -166,9 +166,9 @@ def gated_width(width: int, multiple: int = 8) -> int:
     r"""
     ## SwiGLU
 
-    An MLP has two matrices and a function between them. In a gated one a third matrix
-    decides, for each feature inside, how much of it passes (Shazeer 2020,
-    [2002.05202](https://arxiv.org/abs/2002.05202), eq. 6):
+    The MLP of the [Transformer](transformer.py) has two matrices and a function between them. In
+    a gated one a third matrix decides, for each feature inside, how much of it passes (Shazeer
+    2020, [2002.05202](https://arxiv.org/abs/2002.05202), eq. 6):
 
     $$
     \operatorname{FFN}_{\text{SwiGLU}}(x)
@@ -281,8 +281,8 @@ class GroupedAttention(nn.Module):
     V_{\lfloor i G / H \rfloor}), \qquad i = 0, \dots, H - 1.
     $$
 
-    $G = H$ is the usual attention and $G = 1$ a single head. LLaMA 2 with 70B weights has
-    $G = 8$ and $H = 64$.
+    $G = H$ is the usual [attention](attention.py#several-heads) and $G = 1$ a single head. LLaMA 2
+    with 70B weights has $G = 8$ and $H = 64$.
 
     Keys go to the cache already turned: for them the position never changes.
     """
@@ -550,6 +550,8 @@ def generate(weights: Path, prompt: str, count: int = 40, p: float = 0.95, seed:
 #   [arXiv](https://arxiv.org/abs/2309.00071)). LLaMA 3 raises `base` to 500,000.
 # - **Groups everywhere.** In LLaMA 3 the smallest model has them too (2024,
 #   [arXiv](https://arxiv.org/abs/2407.21783)).
+# - **Encoders too.** ModernBERT gives [BERT](bert.py) rotary positions and a gate (Warner 2024,
+#   [arXiv](https://arxiv.org/abs/2412.13663)).
 # - **Many MLPs.** Mixtral has eight in each layer, of which a token takes two (Jiang 2024,
 #   [arXiv](https://arxiv.org/abs/2401.04088)).
 

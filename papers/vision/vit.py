@@ -43,10 +43,10 @@ claims:
 
 # Vision Transformer
 
-A convolution has opinions on images built in: what is near belongs together, and what holds at
-one place holds at another. The Vision Transformer has almost none. It cuts the image into
-square patches, maps each to a vector, and hands the row of vectors to the encoder of a
-[Transformer](../transformers/transformer.py), as if they were words. Which patches belong
+A [convolution](resnet.py) has opinions on images built in: what is near belongs together, and
+what holds at one place holds at another. The Vision Transformer has almost none. It cuts the
+image into square patches, maps each to a vector, and hands the row of vectors to the encoder of
+a [Transformer](../transformers/transformer.py), as if they were words. Which patches belong
 together it must find out by itself, and given enough images it does.
 
 | size | meaning | size | meaning |
@@ -139,9 +139,9 @@ def block(config: Config) -> EncoderLayer:
     \end{aligned}
     $$
 
-    The parts are [BERT](../transformers/bert.py)'s: attention with biases, a feed-forward network
-    four times as wide. No mask: every patch sees all others. We leave dropout out, which the
-    paper needs for ImageNet alone and not for its large data sets.
+    The parts are [BERT](../transformers/bert.py)'s: [attention](../transformers/attention.py) with
+    biases, a feed-forward network four times as wide. No mask: every patch sees all others. We
+    leave dropout out, which the paper needs for ImageNet alone and not for its large data sets.
     """
     C = config.width
     attention = MultiHeadAttention(C, config.heads, bias=True)
@@ -298,6 +298,10 @@ def load_pretrained(folder: Path) -> ViT:
 #   windows that shift, which makes the cost linear in the number of pixels.
 # - **No labels.** MAE (2021, [arXiv](https://arxiv.org/abs/2111.06377)) hides three quarters of the
 #   patches and learns by painting them in, and CLIP learns from captions. The encoder is this one.
+# - **Drawing.** DiT puts it in the place of the U-Net of [DDPM](../diffusion/ddpm.py) (2022,
+#   [arXiv](https://arxiv.org/abs/2212.09748)).
+# - **Convolutions answered**, with its recipes and decisions: [ResNet's page](resnet.py) ends with
+#   ConvNeXt.
 # - **The class vector** is often left out today: the mean over all patches does as well.
 
 if __name__ == "__main__":

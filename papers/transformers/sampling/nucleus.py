@@ -27,9 +27,9 @@ claims:
 
 # Nucleus sampling
 
-A model's distribution is now sharp, now flat. Holtzman and others therefore cut it not at a number
-of tokens but at an amount of probability: the *nucleus* $V^{(p)}$ is the smallest set of tokens
-with
+A model's distribution is now sharp, now flat. Holtzman and others therefore cut it not at a
+[number of tokens](top_k.py) but at an amount of probability: the *nucleus* $V^{(p)}$ is the
+smallest set of tokens with
 
 $$
 \sum_{x \in V^{(p)}} P(x \mid x_{1:i-1}) \ge p \tag{2}
@@ -112,7 +112,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
-# Large models are sharper, and many are used at $p = 0.9$ to $1$ with a temperature below 1.
+# Large models are sharper, and many are used at $p = 0.9$ to $1$ with a
+# [temperature](temperature.py) below 1. [GPT-2](../gpt2.py#writing-on) and
+# [LLaMA](../llama.py#writing-on) draw like this here.
 # Min-p (2024, [arXiv](https://arxiv.org/abs/2407.01082)) cuts at a share of the likeliest token's
 # probability instead, and stays coherent at higher temperatures.
 

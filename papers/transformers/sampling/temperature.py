@@ -183,5 +183,18 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     return run.finish(**measured)
 
 
+# ## What changed since
+#
+# - **Language models** are drawn from at a temperature as a matter of course, [GPT-2](../gpt2.py)
+#   and [LLaMA](../llama.py) here among them. Alone it either leaves the long tail in or makes what
+#   is likely too likely, so a cut goes with it: the [k likeliest](top_k.py), or the
+#   [nucleus](nucleus.py).
+# - **Teaching.** At a high temperature a model also shows which wrong answers it finds less wrong.
+#   A small model learns more from that than from the right answer alone (Hinton 2015,
+#   [arXiv](https://arxiv.org/abs/1503.02531)).
+# - **Calibration.** Networks are surer than they are right. A single temperature, chosen on
+#   held-out data, mends most of it and changes no answer (Guo 2017,
+#   [arXiv](https://arxiv.org/abs/1706.04599)).
+
 if __name__ == "__main__":
     main(train)

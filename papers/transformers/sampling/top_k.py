@@ -93,5 +93,13 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     return run.finish(**measured)
 
 
+# ## What changed since
+#
+# - **[GPT-2](../gpt2.py#writing-on)** wrote its summaries with $k = 2$ (section 3.6 of its paper).
+# - **By probability.** The [nucleus](nucleus.py) keeps an amount of probability where this keeps a
+#   number of tokens. Many models are used with both, and with a [temperature](temperature.py).
+# - **A $k$ for each step.** Mirostat measures how surprising the text was so far, and sets $k$ to
+#   keep it at a given perplexity (Basu 2020, [arXiv](https://arxiv.org/abs/2007.14966)).
+
 if __name__ == "__main__":
     main(train)
