@@ -62,3 +62,48 @@ def test_what_is_not_a_number_is_no_share(value: float) -> None:
     module = importlib.import_module("papers.transformers.bert")
     with pytest.raises(UserError, match=r"--dropout .*: give a share from 0 to 1"):
         module.train(module.Config(dropout=value), Options(device="cpu", quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("paper", "flags", "said"),
+    [
+        ("diffusion.ddim", {"steps": 1, "number": 1}, "two images or more"),
+        ("diffusion.ddpm", {"width": 7}, "--width 7: give a multiple of 4"),
+        ("diffusion.ddpm", {"width": 132}, "on one of 32"),
+        ("diffusion.ddpm", {"multipliers": (0, 1)}, "--multipliers from 1 on"),
+        ("diffusion.ddpm", {"multipliers": ()}, "and at least one"),
+        ("diffusion.ddpm", {"multipliers": (1,) * 5}, "cannot be halved: give fewer --multipliers"),
+        ("optimizers.adam", {"beta2": 1.0}, "beta2 is 1.0: give a value in"),
+        ("training.checkpointing", {"batch": 1}, "two images or more"),
+        ("training.loop", {"batch": 1}, "two images or more"),
+        ("transformers.bert", {"share": 0.0}, "raise --share or --batch"),
+        ("transformers.bert", {"context": 3}, "a context of 3 makes segments of 0 tokens"),
+        ("transformers.gpt2", {"heads": 3}, "width 128 does not divide into 3 heads"),
+        ("transformers.gpt2", {"lr": 1e9}, "try a smaller learning rate"),
+        ("vision.vit", {"patch": 3}, "does not divide into patches of 3 by 3"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    paper: str, flags: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    module: Any = importlib.import_module(f"papers.{paper}")
+    config = module.Config(**({"steps": 3} if paper != "training.loop" else {}) | flags)
+    with pytest.raises(UserError) as error:
+        module.train(config, Options(device="cpu", out=tmp_path, quiet=True))
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("paper", "flags"),
+    [
+        ("transformers.gpt2", {"context": 1}),
+        ("transformers.llama", {"context": 1, "layers": 1}),
+        ("transformers.sampling.temperature", {"length": 1}),
+        ("transformers.sampling.temperature", {"length": 20, "tail": 1.0}),
+        ("transformers.bert", {"dropout": 1.0, "layers": 1}),
+    ],
+)
+def test_the_last_that_can_be_runs(paper: str, flags: dict[str, Any], tmp_path: Path) -> None:
+    module: Any = importlib.import_module(f"papers.{paper}")
+    config = module.Config(**({} if "length" in flags else {"steps": 1}) | flags)
+    assert module.train(config, Options(device="cpu", out=tmp_path, quiet=True))

@@ -424,7 +424,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
         schedule.step()
         run.log(loss=loss)
 
-    half = config.context // 2
+    half = max(1, config.context // 2)
     start = characters.encode(words[cut : cut + half])
     told = continue_text(model, start.to(run.device), config.context - half, run.generator)
     run.say(characters.decode(told))

@@ -159,10 +159,10 @@ def write(
         nats -= judged[token].item()
         written += model.symbols[token]
     run.say(written[:400])
-    places = range(order, len(words), len(words) // length)
+    places = range(order, len(words), max(1, len(words) // length))
     theirs = [model.logits(words[i - order : i])[model.index[words[i]]].item() for i in places]
     stretches = Counter(written[i : i + 20] for i in range(len(written) - 19))
-    again = sum(count - 1 for count in stretches.values()) / sum(stretches.values())
+    again = sum(count - 1 for count in stretches.values()) / max(1, len(written) - 19)
     return {
         "perplexity": math.exp(nats / length),
         "perplexity_of_people": math.exp(-sum(theirs) / len(theirs)),
