@@ -11,6 +11,7 @@ import argparse
 import gc
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 
 def arguments(given: list[str] | None) -> argparse.Namespace:
@@ -77,5 +78,12 @@ def main(given: list[str] | None = None) -> int:
     return 1 if wrong else 0
 
 
+def run() -> NoReturn:
+    """The command. What is left in memory goes with the process: Python need not look through it."""
+    status = main()
+    gc.freeze()
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()
