@@ -44,18 +44,15 @@ def main(given: list[str] | None = None) -> int:
     # Imported here, so that a wrong argument is answered at once.
     from site_builder.build import Builder
 
-    # Syntax trees are many small objects and no cycles: looking for those costs a tenth of a build.
-    # A server, which goes on, looks now and then.
-    if args.command == "serve":
-        gc.set_threshold(100_000, 50, 50)
-    else:
-        gc.disable()
     from site_builder.problem import BuildError
 
     try:
         if args.command == "serve":
             from site_builder.serve import serve
 
+            # What goes on for hours looks for cycles after all, now and then.
+            gc.set_threshold(100_000, 50, 50)
+            gc.enable()
             return serve(source, out, args.port)
         report = Builder(source, out if args.command == "build" else None).build()
     except BuildError as error:
@@ -79,7 +76,13 @@ def main(given: list[str] | None = None) -> int:
 
 
 def run() -> NoReturn:
-    """The command. What is left in memory goes with the process: Python need not look through it."""
+    r"""
+    ## Memory
+
+    Syntax trees are many small objects and no cycles: looking for those costs a tenth of a build.
+    And what is left at the end goes with the process, so nobody need look through it.
+    """
+    gc.disable()
     status = main()
     gc.freeze()
     sys.exit(status)
