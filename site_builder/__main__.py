@@ -43,7 +43,6 @@ def main(given: list[str] | None = None) -> int:
     out: Path = args.out or source / "site"
     # Imported here, so that a wrong argument is answered at once.
     from site_builder.build import Builder
-
     from site_builder.problem import BuildError
 
     try:
