@@ -3,6 +3,10 @@ r"""
 
 What keeps an open page up to date: a script that the server adds to it, and the list of the pages
 that wait.
+
+Of most edits only a paragraph or a few lines of code come out differently. Then the cells that hold
+them are exchanged, and the page stays as it is. Where anything around the cells has changed, the
+page is loaded again, and scrolled to where it was.
 """
 
 from __future__ import annotations
@@ -10,7 +14,8 @@ from __future__ import annotations
 import json
 import queue
 
-RELOAD = b'<script src="/_reload.js" defer></script></head>'
+# First of all scripts: it takes down what the page says before another adds to it.
+RELOAD = b'<head><script src="/_reload.js" defer></script>'
 SCRIPT = b"""\
 {
 const at = "place:" + location.pathname
@@ -43,12 +48,35 @@ const show = problems => {
   box.textContent = problems.join("\\n")
   document.body.append(box)
 }
-const events = new EventSource("/_events")
-events.addEventListener("problems", e => show(JSON.parse(e.data)))
-events.addEventListener("reload", () => {
+const cells = body => [...body.querySelectorAll(".row > .prose, .row > .code > pre")]
+// What stands in the cells of a page, and what is left without them.
+const take = (head, body) => {
+  const all = cells(body), inside = all.map(cell => cell.innerHTML)
+  all.forEach(cell => cell.replaceChildren())
+  // Machines are told the day of the last change too; nobody sees it.
+  const seen = [...head.children].filter(part => part.type !== "application/ld+json")
+  return {inside, frame: [...seen, body].map(part => part.outerHTML).join("")}
+}
+let known = take(document.head, document.body.cloneNode(true))
+const exchange = now => {
+  if (!now.inside.length || now.frame !== known.frame) return false
+  const all = cells(document.body)
+  now.inside.forEach((html, n) => { if (html !== known.inside[n]) all[n].innerHTML = html })
+  known = now
+  dispatchEvent(new Event("renew"))
+  return true
+}
+const renew = async () => {
+  const text = await fetch(location.href).then(answer => answer.text())
+  const page = new DOMParser().parseFromString(text, "text/html")
+  if (exchange(take(page.head, page.body))) return
   sessionStorage.setItem(at, JSON.stringify(find()))
   location.reload()
-})
+}
+let renewed = Promise.resolve()
+const events = new EventSource("/_events")
+events.addEventListener("problems", e => show(JSON.parse(e.data)))
+events.addEventListener("reload", () => { renewed = renewed.then(renew, renew) })
 }
 """
 

@@ -76,7 +76,7 @@ class Handler(SimpleHTTPRequestHandler):
         page = path if found else root / "404.html"
         html = page.read_bytes() if page.is_file() else b"<head></head>not built yet"
         self._send(
-            html.replace(b"</head>", RELOAD, 1), "text/html; charset=utf-8", 200 if found else 404
+            html.replace(b"<head>", RELOAD, 1), "text/html; charset=utf-8", 200 if found else 404
         )
 
     def _send(self, body: bytes, kind: str, status: int = 200) -> None:

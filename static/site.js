@@ -132,7 +132,7 @@
   // What scrolls sideways is a stop of the Tab key; what doesn't is none. Lines of code are counted, not measured, and the
   // rest is measured when it comes near: a long page is not laid out for this.
   const cells = all(".rows .code");
-  const boxes = all(".table, .math, .prose pre");
+  let boxes, longest;
   const stop = (box, name) => {
     if (!name) return ["tabindex", "role", "aria-label"].forEach((key) => box.removeAttribute(key));
     box.tabIndex = 0;
@@ -140,7 +140,11 @@
     box.setAttribute("aria-label", name);
   };
   const names = { table: "Table", math: "Formula" };
-  const longest = cells.map((cell) => Math.max(...cell.textContent.split("\n").map((line) => line.replace(/[^\0-\x7f]/g, "  ").length)));
+  const count = () => {
+    boxes = all(".table, .math, .prose pre");
+    longest = cells.map((cell) => Math.max(...cell.textContent.split("\n").map((line) => line.replace(/[^\0-\x7f]/g, "  ").length)));
+  };
+  count();
   const reach = () => {
     const pre = cells[0]?.firstElementChild;
     const size = pre && parseFloat(getComputedStyle(pre).fontSize);
@@ -165,16 +169,23 @@
   cells.forEach((cell) => near.observe(cell));
   let width = 0;
   new ResizeObserver(() => { if (width !== (width = innerWidth)) reach(); }).observe(root);
+  // While a page is written, its cells may be exchanged.
+  addEventListener("renew", () => { count(); reach(); });
   document.fonts.ready.then(() => boxes.forEach((box) => { near.unobserve(box); near.observe(box); }));
 
   // Notation: a symbol lights up its name in the code, a name shows its symbol.
   const entries = new Map(all(".notation .pair").map((entry) => [entry.dataset.name, entry]));
   if (entries.size) {
-    const uses = new Map([...entries.keys()].map((name) => [name, []]));
-    for (const token of all(".rows .code .n, .rows .code .nb, .rows .code .nv")) {
-      const name = token.textContent;
-      if (uses.get(name)) { uses.get(name).push(token); token.dataset.symbol = name; }
-    }
+    const uses = new Map();
+    const find = () => {
+      entries.forEach((_, name) => uses.set(name, []));
+      for (const token of all(".rows .code .n, .rows .code .nb, .rows .code .nv")) {
+        const name = token.textContent;
+        if (uses.get(name)) { uses.get(name).push(token); token.dataset.symbol = name; }
+      }
+    };
+    find();
+    addEventListener("renew", find);
     let tip;
     const light = (name, on) => {
       if (!name) return;
