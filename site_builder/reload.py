@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import json
 import queue
+import time
 
 # First of all scripts: it takes down what the page says before another adds to it.
-RELOAD = b'<head><script src="/_reload.js" defer></script>'
+HEAD = b"<head>"
+RELOAD = '<head><script src="/_reload.js?%d" defer></script>'
 SCRIPT = b"""\
 {
 const at = "place:" + location.pathname
@@ -53,13 +55,14 @@ const cells = body => [...body.querySelectorAll(".row > .prose, .row > .code > p
 const take = (head, body) => {
   const all = cells(body), inside = all.map(cell => cell.innerHTML)
   all.forEach(cell => cell.replaceChildren())
-  // Machines are told the day of the last change too; nobody sees it.
-  const seen = [...head.children].filter(part => part.type !== "application/ld+json")
+  // Not what nobody sees: the number of the build, and for machines the day of the last change.
+  const unseen = part => part.type === "application/ld+json" || part.src?.includes("/_reload.js")
+  const seen = [...head.children].filter(part => !unseen(part))
   return {inside, frame: [...seen, body].map(part => part.outerHTML).join("")}
 }
 let known = take(document.head, document.body.cloneNode(true))
 const exchange = now => {
-  if (!now.inside.length || now.frame !== known.frame) return false
+  if (now.frame !== known.frame) return false
   const all = cells(document.body)
   now.inside.forEach((html, n) => { if (html !== known.inside[n]) all[n].innerHTML = html })
   known = now
@@ -73,10 +76,15 @@ const renew = async () => {
   sessionStorage.setItem(at, JSON.stringify(find()))
   location.reload()
 }
-let renewed = Promise.resolve()
+let renewed = Promise.resolve(), build = document.currentScript.src.split("?")[1]
 const events = new EventSource("/_events")
 events.addEventListener("problems", e => show(JSON.parse(e.data)))
-events.addEventListener("reload", () => { renewed = renewed.then(renew, renew) })
+// Told on connecting too: a build may have come between the page and its connection.
+events.addEventListener("built", e => {
+  if (e.data === build) return
+  build = e.data
+  renewed = renewed.then(renew, renew)
+})
 }
 """
 
@@ -85,17 +93,20 @@ class Listeners:
     r"""
     ## The browsers that wait
 
-    Each open page has a queue, and gets the problems when it connects and after each build.
+    Each open page has a queue, and gets the number of the build and its problems when it connects
+    and after each build. The numbers go on from one server to the next.
     """
 
     def __init__(self) -> None:
         self._queues: set[queue.SimpleQueue[tuple[str, str]]] = set()
+        self.build = time.time_ns() // 1000
         self.problems: tuple[str, ...] = ()
 
     def add(self) -> queue.SimpleQueue[tuple[str, str]]:
         waiting: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-        waiting.put(("problems", json.dumps(self.problems)))
         self._queues.add(waiting)
+        waiting.put(("problems", json.dumps(self.problems)))
+        waiting.put(("built", str(self.build)))
         return waiting
 
     def remove(self, waiting: queue.SimpleQueue[tuple[str, str]]) -> None:
@@ -104,7 +115,8 @@ class Listeners:
     def tell(self, problems: tuple[str, ...], changed: bool) -> None:
         news = problems != self.problems or changed
         self.problems = problems
+        self.build += changed
         for waiting in list(self._queues) if news else ():
             waiting.put(("problems", json.dumps(problems)))
             if changed:
-                waiting.put(("reload", "{}"))
+                waiting.put(("built", str(self.build)))

@@ -20,7 +20,7 @@ from typing import Any
 from site_builder.assets import STATIC, TEMPLATES
 from site_builder.build import Builder, Report
 from site_builder.problem import BuildError
-from site_builder.reload import RELOAD, SCRIPT, Listeners
+from site_builder.reload import HEAD, RELOAD, SCRIPT, Listeners
 from site_builder.settings import read_settings
 from site_builder.source import SKIPPED
 
@@ -48,7 +48,7 @@ class Handler(SimpleHTTPRequestHandler):
             self._send(b"this server answers to localhost only", "text/plain", 421)
         elif self.path == "/_events":
             self._events()
-        elif self.path == "/_reload.js":
+        elif self.path.split("?")[0] == "/_reload.js":
             self._send(SCRIPT, "text/javascript")
         else:
             self._page()
@@ -74,10 +74,10 @@ class Handler(SimpleHTTPRequestHandler):
             return super().do_GET() if self.command == "GET" else super().do_HEAD()
         found = inside and path.is_file()
         page = path if found else root / "404.html"
+        # Before the page: a number too low costs the browser a look, one too high an update.
+        reload = (RELOAD % self.listeners.build).encode()
         html = page.read_bytes() if page.is_file() else b"<head></head>not built yet"
-        self._send(
-            html.replace(b"<head>", RELOAD, 1), "text/html; charset=utf-8", 200 if found else 404
-        )
+        self._send(html.replace(HEAD, reload, 1), "text/html; charset=utf-8", 200 if found else 404)
 
     def _send(self, body: bytes, kind: str, status: int = 200) -> None:
         self.send_response(status)

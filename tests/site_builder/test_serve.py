@@ -176,10 +176,13 @@ class Events:
 def test_an_edit_is_told(served: tuple[Running, Path]) -> None:
     running, root = served
     told = Events(running)
-    assert told.until("problems") == ["problems []"]
+    problems, built = told.until("built")
+    assert problems == "problems []"
+    # A page that was built before it connected knows that by its number.
+    assert f"/_reload.js?{built.split()[1]}" in running.get("/a.html")[1]
     # At once: also what is saved before the server watches is seen.
     (root / "a.py").write_text(LONG.format("second"))
-    assert told.until("reload")[-1] == "reload {}"
+    assert told.until("built")[-1] > built
     deadline = time.monotonic() + 20
     while "second version" not in running.get("/a.html")[1]:
         assert time.monotonic() < deadline
@@ -193,7 +196,7 @@ def test_an_edit_is_told(served: tuple[Running, Path]) -> None:
     assert "third" in running.get("/a.html")[1]
     assert running.get("/y.html")[0] == 200
     (root / "b" / "c.py").unlink()
-    told.until("reload")
+    told.until("built")
     while running.get("/b/c.html")[0] != 404:
         assert time.monotonic() < deadline
         time.sleep(0.05)
