@@ -2,22 +2,29 @@ r"""
 # The command
 
 `python -m site_builder build|serve|check [SOURCE] [--out DIR]`, or `site-builder`. `SOURCE` is any
-folder of Python files.
+folder of Python files. `site-builder new <topic>/<page>` writes [what a page begins with](new.py).
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
+import re
 import sys
+import textwrap
 from pathlib import Path
-from typing import NoReturn
+
+from site_builder import new
+from site_builder.build import Builder
+from site_builder.problem import BuildError
+from site_builder.read.settings import Settings
+from site_builder.serve import serve
 
 
-def arguments(given: list[str] | None) -> argparse.Namespace:
+def arguments(given: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="site-builder", description="Annotated Python in, a side-by-side site out."
-    )
+        prog="site-builder", description="Annotated Python in, a side-by-side site out.",
+        epilog=settings_in_words(), formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("command", choices=["build", "serve", "check"],
         help="build the site; serve it and rebuild on change; only say what is wrong")  # fmt: skip
     parser.add_argument("source", nargs="?", type=Path, default=Path("."),
@@ -29,29 +36,35 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
+def settings_in_words() -> str:
+    """The table of [all settings](read/settings.py), for a terminal."""
+    rows = re.findall(r"^ *\| (`.+?) \| (.+) \|$", Settings.__doc__ or "", re.MULTILINE)
+    new = "site-builder new --help: write the files that a page begins with"
+    told = "settings, in the table [tool.site_builder] of SOURCE's pyproject.toml, all optional:"
+    lines = [new, "", told]
+    for names, meaning in rows:
+        plain = re.sub(r"\[([^]]+)\]\([^)]+\)|`", r"\1", f"{names}: {meaning}")
+        lines += textwrap.wrap(plain, 92, initial_indent="  ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
 def main(given: list[str] | None = None) -> int:
     r"""
     ## Run
 
     Problems go to standard error, a line each; the exit status is 1 when there is any.
     """
-    args = arguments(given)
+    words = sys.argv[1:] if given is None else given
+    if words[:1] == ["new"]:
+        return new.main(words[1:])
+    args = arguments(words)
     source: Path = args.source
     if not source.is_dir():
         print(f"site-builder: no folder {source}; name a folder of Python files", file=sys.stderr)
         return 1
     out: Path = args.out or source / "site"
-    # Imported here, so that a wrong argument is answered at once.
-    from site_builder.build import Builder
-    from site_builder.problem import BuildError
-
     try:
         if args.command == "serve":
-            from site_builder.serve import serve
-
-            # What goes on for hours looks for cycles after all, now and then.
-            gc.set_threshold(100_000, 50, 50)
-            gc.enable()
             return serve(source, out, args.port)
         report = Builder(source, out if args.command == "build" else None).build()
     except BuildError as error:
@@ -64,28 +77,17 @@ def main(given: list[str] | None = None) -> int:
         return 130
     for problem in report.problems:
         print(problem, file=sys.stderr)
-    wrong = len(report.problems)
+    pages, wrong = counted(report.pages, "page"), counted(len(report.problems), "problem")
     if args.command == "build":
-        print(
-            f"{report.pages} pages in {out}, {len(report.changed)} files changed, {wrong} problems"
-        )
+        print(f"{pages} in {out}, {counted(len(report.changed), 'file')} changed, {wrong}")
     else:
-        print(f"{report.pages} pages, {wrong} problems")
-    return 1 if wrong else 0
+        print(f"{pages}, {wrong}")
+    return 1 if report.problems else 0
 
 
-def run() -> NoReturn:
-    r"""
-    ## Memory
-
-    Syntax trees are many small objects and no cycles: looking for those costs a tenth of a build.
-    And what is left at the end goes with the process, so nobody need look through it.
-    """
-    gc.disable()
-    status = main()
-    gc.freeze()
-    sys.exit(status)
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 if __name__ == "__main__":
-    run()
+    sys.exit(main())

@@ -7,6 +7,7 @@ goes on, so that one run names every mistake and the pages without one are built
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -27,6 +28,13 @@ class Problem:
         # KaTeX and YAML explain themselves over several lines; a problem is one.
         path = self.path if self.path.isprintable() else ascii(self.path)[1:-1]
         return f"{path}:{self.line}: {' '.join(self.message.split())}"
+
+
+def in_order(found: Iterable[Problem], once: str) -> tuple[Problem, ...]:
+    """Sorted; of those that say `once`, which one step mends, only the first."""
+    done = sorted(found)
+    first = next((problem for problem in done if once in problem.message), None)
+    return tuple(problem for problem in done if problem is first or once not in problem.message)
 
 
 class BuildError(Exception):

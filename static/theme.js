@@ -2,6 +2,8 @@
 {
   const root = document.documentElement;
   root.classList.add("js");
+  // From a disk no index can be read.
+  if (location.protocol !== "file:") root.classList.add("served");
   try {
     const theme = localStorage.getItem("theme");
     if (theme) root.dataset.theme = theme;

@@ -2,7 +2,6 @@ r"""
 ---
 title: What no paper is about
 summary: The run, its options and its command line, so that a paper's file keeps only the paper.
-topic: common
 ---
 
 # What no paper is about

@@ -2,7 +2,6 @@ r"""
 ---
 title: Checkpoints that survive
 summary: A checkpoint is either whole or not there, whatever moment the power fails at.
-topic: common
 ---
 
 # Checkpoints that survive
@@ -28,6 +27,9 @@ import numpy as np
 import torch
 
 from papers.common.errors import UserError
+
+# By a name of ours, so that a test can be on another one.
+system = os.name
 
 
 class Stateful(Protocol):
@@ -110,11 +112,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         aside.unlink(missing_ok=True)
         # PyTorch's writer hides the system's error behind one of its own.
@@ -122,6 +120,19 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         if not isinstance(cause, OSError):
             raise
         raise UserError(f"{path}: cannot write: {cause.strerror}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    r"""
+    Windows does not open folders, and keeps their names by itself.
+    """
+    if system == "nt":
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(place)
+    finally:
+        os.close(place)
 
 
 class Checkpoints:

@@ -2,7 +2,6 @@ r"""
 ---
 title: Device and precision
 summary: The fastest device there is, and half precision in the forward pass on request.
-topic: common
 ---
 
 # Device and precision
@@ -81,6 +80,47 @@ def compiled(model: nn.Module, device: torch.device) -> nn.Module:
     return model
 
 
+def use_threads(asked: int, before: int | None = None) -> None:
+    r"""
+    ## Threads
+
+    The threads of a sum wait for the slowest of them, many times in each step. Where something
+    else runs on one of their cores, that one comes late each time: with two threads on two busy
+    cores a step can take thirty times as long as with one. So we take no more than are free, and
+    a run that goes on from a checkpoint takes as many as `before`.
+
+    The load of the last minute still counts what has ended, and the number of those that wait at
+    this moment is a matter of luck: a core is busy where both say so.
+    """
+    if not 0 <= asked <= 1024:
+        raise UserError(f"--threads {asked}: give a number from 0 to 1024", shared=True)
+    if not asked and "OMP_NUM_THREADS" in os.environ:
+        return
+    torch.set_num_threads(asked or before or max(1, cores() - busy()))
+
+
+def cores() -> int:
+    # Knows what a container may use, where the system would tell of the whole machine.
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
+def busy() -> int:
+    if not hasattr(os, "getloadavg"):
+        return 0
+    load = os.getloadavg()[0]
+    with contextlib.suppress(OSError):
+        running = Path("/proc/loadavg").read_text().split()[3]
+        load = min(load, int(running.partition("/")[0]) - 1)
+    return round(load)
+
+
+def threads_in_words() -> str:
+    used = torch.get_num_threads()
+    return f"{used} thread" + "s" * (used > 1)
+
+
 def describe(device: torch.device) -> str:
     r"""
     ## What a time was measured on
@@ -93,4 +133,4 @@ def describe(device: torch.device) -> str:
         name = next(
             (line.partition(": ")[2] for line in lines if line.startswith("model name")), name
         )
-    return f"{name}, {torch.get_num_threads()} threads" if device.type == "cpu" else f"{name}, mps"
+    return name if device.type == "cpu" else f"{name}, mps"

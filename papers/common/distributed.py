@@ -2,7 +2,6 @@ r"""
 ---
 title: Many processes
 summary: Data parallel training under torchrun, one process for each slice of the batch.
-topic: common
 ---
 
 # Many processes
@@ -140,14 +139,20 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def lost_peer(error: RuntimeError) -> bool:
+def broken_group(error: Exception) -> str | None:
     r"""
-    ## When one of them dies
+    ## When they lose each other
 
-    The others notice in the middle of a sum: the connection is closed, or the time limit passes.
-    The libraries below say so in many words, each its own.
+    Some never meet, where a machine cannot reach its own address. Others notice in the middle of
+    a sum that one has died: the connection is closed, or the time limit passes. The libraries
+    below say so in many words, each its own.
     """
     words = str(error).lower()
-    return isinstance(error, dist.DistError) or any(
-        name in words for name in ("gloo", "nccl", "connection closed")
-    )
+    ours = isinstance(error, dist.DistError) or "gloo" in words or "nccl" in words
+    if ours and any(name in words for name in ("unable to find", "connect to", "getaddrinfo")):
+        where = os.environ.get("MASTER_ADDR", "this machine")
+        why = "is its loopback interface up, and did all of them start?"
+        return f"the processes of this run cannot reach each other at {where}: {why}"
+    if ours or "connection closed" in words:
+        return "another process of this run ended; its own message says why, and --resume goes on"
+    return None

@@ -2,11 +2,18 @@ r"""
 ---
 title: Errors a person can act on
 summary: One class of error, shown as one line, for whoever can do something about it.
-topic: common
 ---
 
 # Errors a person can act on
 """
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+Choice = TypeVar("Choice")
 
 
 class UserError(Exception):
@@ -24,3 +31,17 @@ class UserError(Exception):
     def __init__(self, message: str, shared: bool = False) -> None:
         super().__init__(" ".join(message.split()))
         self.shared = shared
+
+
+def choose(kind: str, name: str, choices: Mapping[str, Choice]) -> Choice:
+    r"""
+    ## Choosing by name
+
+    A name that we do not know is answered with the nearest that we do, and with all.
+    """
+    if name not in choices:
+        near = difflib.get_close_matches(name.lower(), choices, n=1, cutoff=0.7)
+        hint = f"perhaps {near[0]}; " if near else ""
+        told = f"there is no {kind} {name!r}: {hint}choose one of {', '.join(choices)}"
+        raise UserError(told, shared=True)
+    return choices[name]

@@ -2,7 +2,6 @@ r"""
 ---
 title: What a flag may be
 summary: A count is at least one, a size is not negative, a share lies between 0 and 1.
-topic: common
 ---
 
 # What a flag may be
@@ -21,8 +20,8 @@ from typing import Annotated, Any
 
 import torch
 
-from papers.common.cli import flag
 from papers.common.errors import UserError
+from papers.common.flags import flag
 
 # A part of a whole, as `dropout: Share = 0.1` says.
 Share = Annotated[float, "from 0 to 1"]

@@ -2,7 +2,6 @@ r"""
 ---
 title: What is logged
 summary: Values wait on the device until somebody looks, so logging costs no synchronisation.
-topic: common
 ---
 
 # What is logged
@@ -65,14 +64,18 @@ class Series:
 class Log:
     r"""
     ## The log
+
+    `step` is the one that values belong to, counted over all loops of the run; `before` is how
+    many steps the loops before this one took.
     """
 
     def __init__(self, world: World, device: torch.device) -> None:
         self.world, self.device = world, device
+        self.step = self.before = 0
         self.waiting: list[tuple[int, str, float | Tensor]] = []
         self.series: dict[str, Series] = {}
 
-    def add(self, step: int, values: dict[str, float | Tensor]) -> None:
+    def add(self, values: dict[str, float | Tensor]) -> None:
         for name, value in values.items():
             if not isinstance(value, Tensor):
                 kept: float | Tensor = float(value)
@@ -81,7 +84,7 @@ class Log:
                 kept = value.detach().clone()
             else:
                 kept = value.detach()
-            self.waiting.append((step, name, kept))
+            self.waiting.append((self.step, name, kept))
 
     def gather(self, *more: float) -> tuple[list[tuple[int, str, float]], list[float]]:
         r"""

@@ -2,7 +2,6 @@ r"""
 ---
 title: Options common to every run
 summary: Where a paper trains, in which precision, from which seed and into which folder.
-topic: common
 ---
 
 # Options common to every run
@@ -26,6 +25,8 @@ class Options:
     "cpu, cuda, mps; auto takes the fastest there is"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     "fp32, bf16, fp16 of the forward pass"
+    threads: int = 0
+    "of the CPU; 0 takes as many as cores are free"
     compile: bool = False
     "compile the model with torch.compile"
     seed: int = 0
@@ -33,7 +34,7 @@ class Options:
     out: Path | None = None
     "folder to write (None: runs/<topic>/<paper>)"
     resume: bool = False
-    "go on from the last checkpoint in the folder"
+    "go on from the last checkpoint, with the same values"
     checkpoint_every: int = 200
     "steps; 0 saves at the end only"
     data: str = ""

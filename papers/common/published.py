@@ -2,7 +2,6 @@ r"""
 ---
 title: Published weights
 summary: A folder as the hub has it becomes settings, tensors by our names, and a filled model.
-topic: common
 ---
 
 # Published weights
@@ -12,150 +11,43 @@ with its tensors, and for a model of text `tokenizer.json`. The network in a pap
 the same under names of its own. What is left to say there is how the names go over,
 
 ```python
-def load_pretrained(folder: Path) -> Model:
+NAMES = Names({"wte": "tokens", "h.*.ln_1": "blocks.*.norm1", ...})
+
+def load_pretrained(folder: str | Path) -> Model:
     told = settings(folder, "gpt2")
     told.requires(activation_function="gelu_new")
     config = Config(layers=told.count("n_layer"), ...)
-    weights = tensors(folder, our_name)
+    told.ignores("attn_pdrop", ...)
+    weights = tensors(folder, NAMES.ours)
     with told.blueprint():
         model = Model(config)
-    return fill(model, weights, folder)
+    return fill(model, weights, folder, NAMES.theirs)
+
+def save_pretrained(model: Model, folder: str | Path) -> None:
+    weights = {NAMES.theirs(name): tensor for name, tensor in model.state_dict().items()}
+    save(folder, {"model_type": "gpt2", "n_layer": model.config.layers, ...}, weights)
 ```
 
-and all that can be wrong with a folder is told here, in one line that names the file.
+and all that can be wrong with a folder is reported here, in one line that names the file. The
+[settings](settings.py), the [names](names.py) and the [text](prompts.py) have pages of their own.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from papers.common.errors import UserError
-from papers.common.limits import chance
+from papers.common.settings import Settings, absent, damaged, parsed, settings
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+__all__ = ["Settings", "Tensors", "fill", "renamed", "save", "settings", "tensors"]
 
 M = TypeVar("M", bound=nn.Module)
-
-
-class Settings(dict[str, Any]):
-    r"""
-    ## Settings
-
-    A dictionary that knows its file, so that what it lacks can be told.
-    """
-
-    def __init__(self, values: dict[str, Any], path: Path, kind: str) -> None:
-        super().__init__(values)
-        self.path, self.kind = path, kind
-
-    def __missing__(self, name: str) -> Any:
-        raise UserError(f"{self.path} has no {name!r}: is it of a {self.kind}?")
-
-    def number(self, name: str) -> float:
-        r"""
-        ### Numbers
-
-        `number` may be any, `count` is a whole one from 1, and `counts` is a list of those.
-        """
-        if type(self[name]) not in (int, float):
-            raise damaged(self.path, f"{name} is {self[name]!r}, which is no number")
-        return self[name]
-
-    def counts(self, name: str) -> tuple[int, ...]:
-        values = self[name] if isinstance(self[name], list) else [self[name]]
-        if not values or any(type(value) is not int or value < 1 for value in values):
-            raise damaged(self.path, f"{name} is {self[name]!r}, which counts nothing")
-        return tuple(values)
-
-    def count(self, name: str) -> int:
-        return self.counts(name)[0]
-
-    def requires(self, **ours: object) -> None:
-        r"""
-        ### What is not ours to choose
-
-        A family of models on the hub has settings that a paper's network has not, since it was
-        published with one value. `requires` takes that value and accepts no other, nor none.
-        `refuses` takes the value that the network cannot have, and accepts a file that says
-        nothing: older ones do not know the question.
-        """
-        for name, value in ours.items():
-            said = self[name]
-            near = isinstance(value, float) and isinstance(said, int | float)
-            if not (math.isclose(said, value) if near else said == value):  # type: ignore[arg-type]
-                self.differs(name)
-
-    def refuses(self, **theirs: object) -> None:
-        for name, value in theirs.items():
-            if name in self and self[name] == value:
-                self.differs(name)
-
-    @contextlib.contextmanager
-    def blueprint(self) -> Iterator[None]:
-        r"""
-        ### A model without weights
-
-        Built on the meta device, a model has shapes and stores nothing. So the tensors that
-        [fill](#filling-a-model) it are in memory once and not twice, and none is drawn in vain.
-        What goes wrong in here goes wrong because of the settings.
-        """
-        try:
-            with torch.device("meta"):
-                yield
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise damaged(self.path, f"no {self.kind} is like that: {error}") from None
-
-    def differs(self, name: str) -> None:
-        raise UserError(
-            f"{self.path}: {name} is {self[name]!r}, unlike the network here: choose other weights"
-        )
-
-
-def settings(folder: Path, kind: str, file: str = "config.json") -> Settings:
-    r"""
-    ### Reading them
-
-    Most files say of which kind they are, in the words of the library that reads them.
-    """
-    path = folder / file
-    values = parsed(path)
-    told = Settings(values, path, kind)
-    theirs = told.get("model_type") or told.get("_class_name") or kind
-    if theirs != kind:
-        raise UserError(f"{path} is of a {theirs}, not of a {kind}: choose another folder")
-    return told
-
-
-def parsed(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise absent(path, error) from None
-    except ValueError as error:
-        raise damaged(path, error) from None
-    if not isinstance(values, dict):
-        raise damaged(path, "it holds no settings by name")
-    return values
-
-
-def absent(path: Path, error: OSError) -> UserError:
-    if not path.exists():
-        return UserError(f"{path} is missing: download it, with the files that belong to it")
-    return UserError(f"{path} cannot be read: {error.strerror or error}")
-
-
-def damaged(path: Path, why: object) -> UserError:
-    return UserError(f"{path} is damaged ({why}): download it again")
 
 
 class Tensors(dict[str, Tensor]):
@@ -173,17 +65,24 @@ class Tensors(dict[str, Tensor]):
 
 
 def tensors(
-    folder: Path, our_name: Callable[[str], str], file: str = "model.safetensors"
+    folder: str | Path, our_name: Callable[[str], str], file: str = "model.safetensors"
 ) -> Tensors:
     r"""
     Large models come in several files, with an index beside them that says which holds what.
+    Older folders hold pickles alone, which can run any code when they are read: we read none.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     found = Tensors()
-    found.path = folder / file
-    index = folder / f"{file}.index.json"
+    found.path = Path(folder, file)
+    index = Path(folder, f"{file}.index.json")
+    pickles = sorted(path.name for path in Path(folder).glob("*.bin"))
+    if pickles and not found.path.exists() and not index.exists():
+        raise UserError(
+            f"{folder} has its weights in {pickles[0]}, a pickle, which is not read here: load it "
+            "with the library that wrote it and save it again, as safetensors"
+        )
     for path in shards(index) if index.is_file() else [found.path]:
         try:
             # What it raises for a folder in place of a file, and for no file, differs.
@@ -215,18 +114,21 @@ def renamed(theirs: str, names: dict[str, str]) -> str:
     return theirs
 
 
-def fill(model: M, weights: dict[str, Tensor], folder: Path) -> M:
+def fill(
+    model: M, weights: dict[str, Tensor], folder: str | Path, their_name: Callable[[str], str] = str
+) -> M:
     r"""
     ## Filling a model
 
     Each tensor must have its place, and each place its tensor: a weight that was left as it was
     drawn would go unseen. The tensors become the weights, without a copy where the type is right.
+    What does not fit is called by the name that it has in the folder.
     """
     wanted = model.state_dict()
-    wrong = [f"no {name}" for name in wanted if name not in weights]
-    wrong += [f"{name} besides" for name in weights if name not in wanted]
+    wrong = [f"no {their_name(name)}" for name in wanted if name not in weights]
+    wrong += [f"{their_name(name)} besides" for name in weights if name not in wanted]
     wrong += [
-        f"{name} of size {size(weights[name])} for {size(place)}"
+        f"{their_name(name)} of size {size(weights[name])} for {size(place)}"
         for name, place in wanted.items()
         if name in weights and weights[name].shape != place.shape
     ]
@@ -245,35 +147,25 @@ def size(tensor: Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "1"
 
 
-def tokenizer(folder: Path) -> Tokenizer:
-    r"""
-    ## Text
-
-    The tokenizer that the weights were trained with.
-    """
-    from tokenizers import Tokenizer
-
-    path = folder / "tokenizer.json"
-    try:
-        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise absent(path, error) from None
-    except Exception as error:  # the library has no class for it
-        raise damaged(path, error) from None
-
-
-def complete(
-    folder: Path, prompt: str, seed: int, write: Callable[[Tensor, torch.Generator], Tensor]
+def save(
+    folder: str | Path,
+    told: dict[str, Any],
+    weights: Mapping[str, Tensor],
+    file: str = "model.safetensors",
 ) -> None:
     r"""
-    ### From a prompt to a text
+    ## The way back
 
-    What a language model's `generate` does around its model: `write` gets the prompt's tokens,
-    `(T,)`, with a source of chance, and returns them with what follows.
+    What `settings` and `tensors` read: a folder that the hub's own library loads, and so does
+    whatever reads its files.
     """
-    words = tokenizer(folder)
-    start = torch.tensor(words.encode(prompt).ids, dtype=torch.long)
-    if not len(start):
-        raise UserError("the prompt is empty: give at least one word")
-    told = write(start, chance(seed))
-    print(words.decode(told.tolist()))
+    from safetensors.torch import save_file
+
+    write_settings(Path(folder, "config.json"), told)
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    save_file(whole, Path(folder, file), metadata={"format": "pt"})
+
+
+def write_settings(path: Path, told: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")

@@ -2,7 +2,6 @@ r"""
 ---
 title: The run
 summary: One object that gives a training loop device, data order, checkpoints and record.
-topic: common
 ---
 
 # The run
@@ -30,18 +29,36 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from filelock import BaseFileLock
 from torch import Tensor, nn
 
 from papers.common.batches import Batches, Windows
-from papers.common.checkpoint import Stateful, write_whole
-from papers.common.cli import command_line
-from papers.common.device import autocast, compiled, describe, find_device
+from papers.common.checkpoint import (
+    Checkpoints,
+    Stateful,
+    random_state,
+    set_random_state,
+    write_whole,
+)
+from papers.common.device import (
+    autocast,
+    compiled,
+    describe,
+    find_device,
+    threads_in_words,
+    use_threads,
+)
 from papers.common.distributed import World
+from papers.common.flags import call, command_line
+from papers.common.folder import take
+from papers.common.keeper import Keeper
 from papers.common.limits import chance, check
 from papers.common.log import Log
-from papers.common.loop import Loop
+from papers.common.loop import Loop, Stopped
 from papers.common.options import Options
-from papers.common.tracking import Tracker, clock, number
+from papers.common.pace import rate_on_record
+from papers.common.pictures import write_picture
+from papers.common.tracking import Progress, Tracker, clock, number
 
 # The options that say where a run writes and not what it does: no part of the result.
 WHERE = ("out", "resume", "quiet", "tensorboard")
@@ -66,12 +83,15 @@ class Run:
         self.group = World()
         self.rank, self.world = self.group.rank, self.group.size
         self.device = find_device(self.options, self.group)
+        use_threads(self.options.threads)
         self.group.join(self.device)
         file = getattr(sys.modules.get(type(config).__module__), "__file__", None)
-        script = Path(file or "interactive/run.py").resolve()
-        self.name = f"{script.parent.name}/{script.stem}"
+        self.script = Path(file or "interactive/run.py").resolve()
+        self.name = f"{self.script.parent.name}/{self.script.stem}"
         self.out = self.options.out or Path("runs") / self.name
-        self.command = command_line(os.path.relpath(script), config, self.options, self.world)
+        self.lock: BaseFileLock | None = None
+        self.group.from_first(self.take_folder)
+        self.command = command_line(os.path.relpath(self.script), config, self.options, self.world)
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
@@ -79,9 +99,13 @@ class Run:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         self.logged = Log(self.group, self.device)
         self.tracker: Tracker | None = None
-        self.images: list[str] = []
-        self.step = self.before = self.loops = self.streams = 0
+        self.said: dict[str, str] = {}
+        self.images: dict[str, str] = {}
+        self.loops = self.streams = 0
         self.seconds, self.began = 0.0, time.perf_counter()
+
+    def take_folder(self) -> None:
+        self.lock = take(self.out)
 
     def say(self, line: str) -> None:
         if self.rank == 0 and not self.options.quiet:
@@ -91,10 +115,20 @@ class Run:
         return self.seconds + time.perf_counter() - self.began
 
     def settings(self) -> dict[str, Any]:
-        return plain(self.config) | {"seed": self.options.seed}
+        r"""
+        ## What makes it this run
+
+        And no other: a checkpoint made with other values is not its own.
+        """
+        options = {name: getattr(self.options, name) for name in ("seed", "precision", "data")}
+        return {"paper": self.name} | options | plain(self.config)
 
     @property
     def resume_command(self) -> str:
+        """A call for those who called, in a notebook say, and a command for those who typed one."""
+        main = getattr(sys.modules["__main__"], "__file__", None)
+        if main is None or Path(main).resolve() != self.script:
+            return call(self.config, dataclasses.replace(self.options, resume=True))
         return f"{self.command} --resume"
 
     def batches(self, *tensors: Tensor, size: int) -> Batches:
@@ -159,34 +193,79 @@ class Run:
         self.scaler.update()
 
     def log(self, **values: float | Tensor) -> None:
-        self.logged.add(self.step, values)
+        self.logged.add(values)
 
-    def steps(self, total: int, **state: Stateful) -> Iterator[int]:
+    def steps(self, total: int, **parts: Stateful) -> Iterator[int]:
         r"""
         ## The loop
 
-        Yields `0 … total-1`, from where the last checkpoint left off when resuming. `state` names
-        what a checkpoint must hold besides the random state: model, optimizer, schedule, averaged
-        weights, whatever has `state_dict`. The [loop](loop.py) does the rest.
-        """
-        return Loop(self, total, state).steps()
+        Yields `0 … total-1`, from where the last checkpoint left off when resuming. `parts` names
+        what a checkpoint must [hold](keeper.py) besides the state of the run: model, optimizer,
+        schedule, averaged weights, whatever has `state_dict`. The [loop](loop.py) does the rest.
 
-    def image(self, name: str, grid: Tensor) -> None:
+        A paper that trains in two stages has two loops, each with its own folder of checkpoints. A
+        resumed run finds the first one finished, takes its weights and goes on in the second.
+        """
+        self.loops += 1
+        folder = self.out / "checkpoints"
+        store = Checkpoints(folder if self.loops == 1 else folder / f"loop-{self.loops}")
+        keeper = Keeper(store, parts | {"run": self}, self.settings(), self.group, self.say)
+        start = keeper.restore(total) if self.options.resume else keeper.begin()
+        if self.loops == 1:
+            self.say(f"{self.name} on {describe(self.device)}, {threads_in_words()}")
+        if self.tracker is None and self.rank == 0:
+            self.tracker = Tracker(self.out, self.options.tensorboard, start)
+        recorded = rate_on_record(self.script, self.config, self.options)
+        quiet = self.options.quiet or self.rank > 0
+        progress = Progress(total, start, quiet, recorded=recorded)
+        every = self.options.checkpoint_every
+        loop = Loop(total, start, every, keeper, self.logged, progress, self.tracker)
+        try:
+            yield from loop.steps()
+        except Stopped as end:
+            self.say(f"stopped after step {end.step}; to go on: {self.resume_command}")
+            raise
+
+    def state_dict(self) -> dict[str, Any]:
         r"""
-        ## What is left in the folder
+        ## The run has a state too
 
-        Pictures, numbers and the curves of all that was logged. `result.json` says with which
-        command, seed, device and version.
+        What it draws from, how far it scales gradients, what was logged and how long it took.
         """
-        from PIL import Image
+        return {
+            "random": random_state(self.device, self.generator),
+            "scaler": self.scaler.state_dict(),
+            "log": self.logged.state_dict(),
+            "seconds": self.duration(),
+            "threads": torch.get_num_threads(),
+        }
 
-        if self.rank == 0:
-            pixels = grid.detach().float().cpu().clamp(0, 1).mul(255).round().byte()
-            pixels = pixels.squeeze(0) if pixels.dim() == 3 and len(pixels) == 1 else pixels
-            pixels = pixels.permute(1, 2, 0) if pixels.dim() == 3 else pixels
-            picture = Image.fromarray(pixels.numpy())
-            write_whole(self.out / f"{name}.png", lambda file: picture.save(file, "PNG"))
-        self.images.append(f"{name}.png")
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.scaler.load_state_dict(state_dict["scaler"])
+        self.logged.load_state_dict(state_dict["log"])
+        self.seconds = state_dict["seconds"]
+        # Another number of threads adds up in another order.
+        use_threads(self.options.threads, state_dict["threads"])
+        set_random_state(state_dict["random"], self.device, self.generator)
+
+    def show(self, name: str, what: str | Tensor) -> None:
+        r"""
+        ## What a run shows
+
+        A number says how well, and seldom what. `run.show("continuation", text)` prints the text
+        and keeps it in `result.json` as `said: {name: text}`. `run.show("samples", grid)` takes
+        pixels from 0 to 1, `(H, W)`, `(1, H, W)` or `(3, H, W)`, writes `samples.png` into the
+        folder and lists it in `result.json` under `images`.
+        """
+        if isinstance(what, Tensor):
+            self.images[name] = f"{name}.png"
+            if self.rank == 0:
+                write_picture(self.out / f"{name}.png", what)
+            return
+        self.said[name] = what
+        if self.rank == 0 and not self.options.quiet:
+            lines = "\n" in what
+            print(f"{name}:" + ("\n" if lines else " ") + what, flush=True)
 
     def finish(self, **metrics: float | Tensor) -> dict[str, float]:
         rows, sums = self.logged.gather(*map(scalar, metrics.values()))
@@ -202,17 +281,21 @@ class Run:
                 "options": {k: v for k, v in plain(self.options).items() if k not in WHERE},
                 "seed": self.options.seed,
                 "device": describe(self.device),
+                "threads": torch.get_num_threads(),
                 "processes": self.world,
                 "torch": torch.__version__,
                 "python": platform.python_version(),
-                "steps": self.before,
+                "steps": self.logged.before,
                 "seconds": round(self.duration(), 3),
                 "metrics": {k: v if math.isfinite(v) else None for k, v in values.items()},
                 "series": {name: series.curve() for name, series in self.logged.series.items()},
-                "images": self.images,
+                "said": self.said,
+                "images": list(self.images.values()),
             }
             text = json.dumps(result, indent=1, allow_nan=False)
             write_whole(self.out / "result.json", lambda file: file.write(text.encode() + b"\n"))
+            if self.lock is not None:
+                self.lock.release(force=True)
             if not self.options.quiet:
                 told = [f"{name} {number(value)}" for name, value in values.items()]
                 print(" · ".join([*told, f"{clock(self.duration())} · {self.out}/result.json"]))

@@ -2,7 +2,6 @@ r"""
 ---
 title: Progress, tracking and results
 summary: What a run tells while it trains, and what it writes into its own folder.
-topic: common
 ---
 
 # Progress, tracking and results
@@ -23,8 +22,11 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from tqdm import tqdm
+
+from papers.common import pace
 from papers.common.errors import UserError
 
 
@@ -42,38 +44,72 @@ class Progress:
     r"""
     ## One line that moves, or a few that stay
 
-    On a terminal we rewrite one line. In a file that would be one endless line, so there we print
-    a plain one each tenth of the way, or each minute if that is sooner.
+    On a terminal tqdm draws its bar. In a file that would be one endless line, so there we print
+    a plain one each tenth of the way, or each minute if that is sooner. What is over before
+    `delay` seconds have passed needs no line at all.
     """
 
-    def __init__(self, total: int, start: int, quiet: bool) -> None:
-        self.total, self.start, self.quiet = total, start, quiet
-        self.began = self.told = time.perf_counter()
-        self.next_tenth = start
-        self.terminal = sys.stderr.isatty()
-        self.open = False
+    line = "{unit} {n_fmt}/{total_fmt} · {remaining} left · {rate_fmt}"
+
+    def __init__(
+        self,
+        total: int,
+        start: int,
+        quiet: bool,
+        unit: str = "step",
+        delay: float = 0,
+        recorded: float = 0,
+    ) -> None:
+        self.quiet, self.began = quiet, time.perf_counter()
+        self.start, self.recorded = start, recorded
+        self.told, self.next_tenth = self.began, start
+        self.total, self.unit, self.delay = total, unit, delay
+        # A terminal may say that it has no room at all, and tqdm would believe it.
+        columns, rows = shutil.get_terminal_size()
+        self.bar = tqdm(
+            total=total,
+            initial=start,
+            unit=unit,
+            disable=quiet or not sys.stderr.isatty(),
+            delay=delay,
+            ncols=columns - 1,
+            nrows=rows,
+        )
 
     def show(self, step: int, rate: float, values: Mapping[str, float]) -> None:
+        self.compare(step)
+        told = [f"{name} {number(value)}" for name, value in values.items()]
+        if not self.bar.disable:
+            self.bar.set_postfix_str(" · ".join(told), refresh=False)
+            self.bar.update(step - self.bar.n)
+            return
         now = time.perf_counter()
-        last = step >= self.total
-        due = self.terminal or last or step >= self.next_tenth or now - self.told > 60
-        if self.quiet or not due:
+        elapsed = now - self.began
+        due = step >= self.total or step >= self.next_tenth or now - self.told > 60
+        if self.quiet or not due or elapsed < self.delay:
             return
         self.told, self.next_tenth = now, step + max(self.total // 10, 1)
-        speed = f"{rate:.3g} steps/s" if rate >= 1 else f"{1 / rate:.3g} s/step"
-        parts = [f"step {step}/{self.total}", f"{clock((self.total - step) / rate)} left", speed]
-        line = " · ".join(parts + [f"{name} {number(value)}" for name, value in values.items()])
-        if self.terminal:
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r\x1b[K{line[:width]}", end="", file=sys.stderr, flush=True)
-            self.open = True
-        else:
-            print(line, file=sys.stderr, flush=True)
+        place = tqdm.format_meter(
+            step, self.total, elapsed, rate=rate, unit=self.unit, bar_format=self.line
+        )
+        print(place, *told, sep=" · ", file=sys.stderr, flush=True)
+
+    def compare(self, step: int) -> None:
+        r"""
+        ### Far behind its record
+
+        Said once, and of the mean [rate](pace.py): a single step may wait for anything.
+        """
+        elapsed = time.perf_counter() - self.began
+        if self.quiet or not self.recorded or elapsed < pace.WHILE:
+            return
+        rate = (step - self.start) / elapsed
+        if rate * pace.FAR < self.recorded:
+            self.bar.write(pace.slow(rate, self.recorded), file=sys.stderr)
+            self.recorded = 0
 
     def close(self) -> None:
-        if self.open:
-            print(file=sys.stderr, flush=True)
-            self.open = False
+        self.bar.close()
 
 
 class Tracker:
@@ -82,7 +118,8 @@ class Tracker:
 
     labml greets on the screen, registers the project in the home folder and warns where there is
     no repository. It does none of that for a process which is not the main one of its group, so
-    we say that we are not; what it still prints, we swallow.
+    we say that we are not; what it still prints, we swallow. In a notebook it would write into the
+    cell, by a function that IPython no longer has, so it is not told of the notebook.
     """
 
     current: Tracker | None = None
@@ -92,6 +129,9 @@ class Tracker:
             Tracker.current.close("replaced")
         out.mkdir(parents=True, exist_ok=True)
         with contextlib.redirect_stdout(io.StringIO()):
+            from labml.internal import util
+
+            util.get_ipython = no_notebook
             from labml import experiment, lab, tracker
 
             lab.configure({"path": str(out), "experiments_path": "labml", "app_url": None})
@@ -124,6 +164,11 @@ class Tracker:
             self.watcher = None
         if self.board is not None:
             self.board.close()
+
+
+def no_notebook() -> NoReturn:
+    """What Python says of a name that is not there, as `get_ipython` is not elsewhere."""
+    raise NameError("get_ipython")
 
 
 def close_at_exit() -> None:

@@ -2,7 +2,7 @@ r"""
 ---
 title: Diffusion
 summary: Learn to undo a little noise, and do it a thousand times.
-topic: diffusion
+family: generative
 ---
 
 # Diffusion
@@ -13,6 +13,7 @@ latent space to guess, and a chain of small steps turns noise into images.
 
 - [Denoising diffusion](ddpm.py) fixes the way there, learns the noise, and samples the way
   back.
+- Its network is a [U-Net](unet.py), which looks at the image at several resolutions at once.
 - [Implicit models](ddim.py) take the same network and a tenth of the steps.
 - The [Fréchet distance](frechet.py) says how far the images of a model are from real ones.
 """

@@ -2,11 +2,13 @@ r"""
 ---
 title: Denoising diffusion
 summary: Add noise in small steps, learn to predict it, and run the steps backwards.
-topic: diffusion
 paper: Denoising Diffusion Probabilistic Models
 authors: [Jonathan Ho, Ajay Jain, Pieter Abbeel]
 year: 2020
 arxiv: "2006.11239"
+acronyms: [DDPM]
+needs: [diffusion/unet, diffusion/frechet]
+equals: {what: diffusers.DDPMScheduler, within: 1e-9, test: test_sampling_is_the_schedulers_loop}
 notation:
   '\beta_t': beta
   '\alpha_t': alpha
@@ -17,34 +19,117 @@ notation:
   'x_t': x
   'x_0': x0
   'z': z
+figure:
+  file: figures/ddpm.svg
+  alt: >-
+    Four pictures in a row: a nought, which disappears in noise from left to right, at t from 0
+    to 100. An arrow called noisy leads to the right, an arrow called sample back to the left.
+    Below, one step back: the model looks at x and t and names the noise, mean takes some of it
+    away, new noise z is added.
+  caption: >-
+    A digit at four of `T` = 100 times, made by `Diffusion.noisy`. Forward, one line leads to any
+    time. Backward, every step has to be taken, each as below.
+metrics:
+  frechet: {name: Fréchet distance of samples to training images, better: lower}
+  floor: {name: the same of held-out images, better: lower}
+  nearest: {name: distance of a sample to the nearest training image}
+  nearest_floor: {name: the same of a held-out image}
+  bits: {name: bound on the codelength, unit: bits a dimension, better: lower}
 runs:
   simple loss: ""
   variational bound: --loss bound
   large variance: --variance large
+  MNIST: --data mnist
+shows:
+  samples: >-
+    the first samples, none picked by hand
 claims:
   - what: the simple loss gives better samples than the bound that it simplifies
-    paper: "FID 3.17 instead of 13.51 on CIFAR-10 (table 2, rows of epsilon prediction)"
+    paper: "table 2, rows of epsilon prediction: FID 3.17 instead of 13.51 on CIFAR-10"
     run: simple loss
+    control: variational bound
     metric: frechet
-  - what: the bound gives the shorter codelength in return (a minute is too short to show it)
-    paper: "at most 3.70 instead of 3.75 bits per dimension on CIFAR-10 (table 1)"
+    margin: 5
+  - what: the bound gives the shorter codelength in return
+    paper: "table 1: at most 3.70 instead of 3.75 bits a dimension on CIFAR-10"
     run: variational bound
+    control: simple loss
     metric: bits
-  - what: samples of photographs
-    paper: "FID 3.17 on CIFAR-10 after 800,000 steps (table 1)"
-    note: takes hours on one accelerator; CIFAR10 below is that configuration
+    margin: 0.02
+    note: "in 800 steps the bound's own loss learns less, probably since three of the hundred t
+      carry a quarter of its weight"
+  - what: either choice of the variance gives similar samples
+    paper: "section 3.2, in words"
+    run: large variance
+    control: simple loss
+    metric: frechet
+    within: 5
+  - what: samples of photographs have a FID of 3.17
+    paper: "table 1, on CIFAR-10 after 800,000 steps"
+    note: "not run here: 10.6 hours on a TPU v3-8 (appendix B); `CIFAR10` is its configuration"
+deviations:
+  - what: how fast the noise grows
+    paper: beta from 0.0001 to 0.02 in 1,000 steps
+    ours: the same, and 1000 / T times as fast with T steps
+    others: "diffusers: as configured, by default the paper's at any T"
+    matters: "yes: without it, much of the image would be left after 100 steps"
+    test: test_all_steps_at_once_are_the_steps_one_by_one
+  - what: the guess of the image
+    paper: not clipped (eq. 11)
+    ours: clipped to the range of pixels
+    others: "the authors' code and diffusers: clipped"
+    matters: "yes: the step is another one wherever the guess leaves the range"
+    test: test_clipping_changes_steps_only_where_the_guess_leaves_the_range
+  - what: the variance at t = 1
+    paper: zero for the posterior's (eq. 7), beta for the large one
+    ours: that of t = 2 for the posterior's, beta for the large one
+    others: "the authors' code: the posterior's of t = 2 for both; diffusers: 1e-20 and beta"
+    matters: "for a likelihood, which divides by it; a sample gets no noise there"
+    test: test_variance_at_the_first_step_is_that_of_the_second
+  - what: the first term of the bound as a loss
+    paper: the log-likelihood of the shades (eq. 13)
+    ours: the weighted error of the noise, as at every other t
+    others: "the authors' code: eq. 13"
+    matters: "not tried; our codelength has eq. 13"
+    test: test_a_perfect_guess_costs_no_loss_but_bits
+  - what: the error of an image
+    paper: summed over its pixels (eq. 14)
+    ours: their mean
+    others: "the authors' code and diffusers' examples: the mean"
+    matters: "no: Adam ignores the scale"
+    test: test_loss_of_known_models
+  - what: how t is counted
+    paper: from 1 to T
+    ours: from 1, but from 0 within the embedding
+    others: "the authors' code and diffusers: from 0"
+    matters: "only for published weights, which expect it"
+    test: test_embedding_is_sines_then_cosines_from_one_to_a_ten_thousandth
+  - what: mirror images
+    paper: at random on CIFAR-10
+    ours: none
+    matters: "not tried: digits have none"
+mistakes:
+  - what: "drawing t with `randint(1, T)`, which leaves out T"
+    mutant: t is never T
+    caught: test_training_is_this_loop
+  - what: "noise at the last step, where nothing removes it"
+    mutant: noise at the last step too
+    caught: test_sampling_is_the_schedulers_loop
+  - what: an average that keeps what it should forget
+    mutant: the average's decay inverted
+    caught: test_average_follows
 ---
 
 # Denoising diffusion
 
 Add a little Gaussian noise to an image, again and again. After enough steps nothing is
-left but noise, and that we know how to draw. If every step is small, its reverse is nearly
-Gaussian as well, with a mean that a network can learn. Then an image is drawn by starting
-from noise and taking all the steps back.
+left but noise, and noise is easy to sample. If every step is small, its reverse is nearly
+Gaussian as well, with a mean that a network can learn. To sample an image we start
+from noise and take all the steps back.
 
-What the network learns comes down to one regression. Noise an image in one go, ask which
-noise it was, and take the squared error. There is no opponent as in a GAN, and no encoder
-as in a VAE: the way there is fixed.
+What the network learns comes down to one regression. Add noise to an image in one go, predict
+the noise, and take the squared error. There is no opponent as in a GAN, and no encoder
+to learn as in a VAE: the way to the noise is fixed.
 
 We follow the paper's sections 2 to 4 and appendix B, with the equation numbers of its
 second version on arXiv.
@@ -53,8 +138,7 @@ second version on arXiv.
 |------|---------|------|---------|
 | `B` | images in a batch | `H` | height |
 | `C` | channels | `W` | width |
-| `T` | timesteps, $1 \dots T$ | `E` | features of the time embedding |
-| `A` | channels of a block's input | `Z` | channels of its output |
+| `T` | timesteps, $1 \dots T$ | `N` | images that are judged |
 """
 
 from __future__ import annotations
@@ -62,71 +146,72 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
 
 from papers.common import Options, Run, Share, UserError, main
-from papers.common.data import grid, image_set
-from papers.common.published import fill, renamed, settings, tensors
+from papers.common.data import IMAGE_SETS, image_set
+from papers.common.data.grids import enlarged, grid
+from papers.common.judging import in_batches
+from papers.common.published import Settings, settings, write_settings
+from papers.diffusion import unet
 from papers.diffusion.frechet import classifier, frechet, nearest
-from papers.optimizers.adam import Adam
-from papers.transformers.attention import MultiHeadAttention
+from papers.diffusion.unet import Sizes, UNet
+
+Variance = Literal["small", "large"]
 
 
-class Diffusion(nn.Module):
+class Diffusion:
     r"""
-    ## The way there
+    ## The forward process
 
-    One step shrinks the image a little and adds noise of variance $\beta_t$ (eq. 2):
+    One step of the *forward process* shrinks the image a little and adds noise of variance
+    $\beta_t$ (eq. 2):
 
     $$
     q(x_t \mid x_{t-1}) = \mathcal{N}\big(x_t;\, \sqrt{1 - \beta_t}\, x_{t-1},\, \beta_t I\big).
     $$
 
-    Shrinking by just that factor keeps unit variance at unit variance, so the network sees
-    inputs of one scale at all $t$. The paper lets $\beta_t$ grow linearly from $10^{-4}$ to
+    Shrinking by exactly this factor keeps a variance of one at one, so the network sees
+    inputs of the same scale at all $t$. The paper lets $\beta_t$ grow linearly from $10^{-4}$ to
     $0.02$ over $T = 1000$ steps (section 4). With fewer steps each must do more: we multiply
     by $1000 / T$, which leaves about as little of the image at $t = T$.
 
-    $t$ counts from 1, as in the paper. Entry 0 of each table is "no noise yet":
+    As in the paper, $t$ counts from 1. Entry 0 of each table stands for "no noise yet":
     $\beta_0 = 0$, $\bar\alpha_0 = 1$.
     """
 
-    beta: Tensor
-    alpha: Tensor
-    alpha_bar: Tensor
-    variance: Tensor
-
-    def __init__(self, timesteps: int, variance: Literal["small", "large"] = "small") -> None:
-        super().__init__()
-        if timesteps <= 20:
+    def __init__(
+        self,
+        timesteps: int,
+        variance: Variance = "small",
+        clip: bool = True,
+        beta: Tensor | None = None,
+    ) -> None:
+        if beta is None and timesteps <= 20:
             raise UserError(f"{timesteps} timesteps would need a beta of 1 or more: take over 20")
-        steps = torch.linspace(1e-4, 0.02, timesteps, dtype=torch.float64) * 1000 / timesteps
-        beta = F.pad(steps, (1, 0))  # (T+1,)
-        alpha = 1 - beta  # (T+1,)
-        alpha_bar = alpha.cumprod(0)  # (T+1,)
+        self.timesteps, self.kind, self.clip = timesteps, variance, clip
+        # In 64 bits, and so is every coefficient until it meets an image: at small t the noise has
+        # a variance of 1e-4, and computed in 32 bits 1 - 0.9999 has only three correct digits.
+        ours = torch.linspace(1e-4, 0.02, timesteps, dtype=torch.float64) * 1000 / timesteps
+        self.beta = F.pad(ours if beta is None else beta, (1, 0))  # (T+1,)
+        self.alpha = 1 - self.beta  # (T+1,)
+        self.alpha_bar = self.alpha.cumprod(0)  # (T+1,)
+        self.before = F.pad(self.alpha_bar[:-1], (1, 0), value=1.0)  # (T+1,)
 
         # Two choices of the variance on the way back (section 3.2): beta is right if the data
         # are standard normal, the posterior's variance (eq. 7) if they are a single point. The
-        # truth lies between. That of the posterior is zero at t = 1, where a likelihood must
-        # divide by it, so it takes the value of t = 2 there, as the authors' code does.
-        before = F.pad(alpha_bar[:-1], (1, 0), value=1.0)  # (T+1,)
-        posterior = beta * (1 - before) / (1 - alpha_bar).clamp(min=1e-20)  # (T+1,)
-        posterior[1] = posterior[2]
-        chosen = posterior if variance == "small" else beta  # (T+1,)
-
-        # Computed in 64 bits: the product of a thousand factors is. Kept in those of weights.
-        tables = {"beta": beta, "alpha": alpha, "alpha_bar": alpha_bar, "variance": chosen}
-        for name, table in tables.items():
-            self.register_buffer(name, table.to(torch.get_default_dtype()), persistent=False)
-
-    @property
-    def timesteps(self) -> int:
-        return len(self.beta) - 1
+        # truth lies between. The posterior's is zero at t = 1, where a likelihood must
+        # divide by it, so it takes the value of t = 2 there, as in the authors' code.
+        least = self.beta * (1 - self.before) / (1 - self.alpha_bar).clamp(min=1e-20)  # (T+1,)
+        least[1] = least[2]
+        self.variance = least if variance == "small" else self.beta  # (T+1,)
 
     def noisy(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         r"""
@@ -136,25 +221,29 @@ class Diffusion(nn.Module):
         $\bar\alpha_t = \prod_{s=1}^t \alpha_s$ (eq. 4):
 
         $$
-        q(x_t \mid x_0) = \mathcal{N}\big(x_t;\, \sqrt{\bar\alpha_t}\, x_0,\,
-        (1 - \bar\alpha_t) I\big)
-        \quad\Leftrightarrow\quad
-        x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon.
+        \begin{aligned}
+        q(x_t \mid x_0) &= \mathcal{N}\big(x_t;\, \sqrt{\bar\alpha_t}\, x_0,\,
+        (1 - \bar\alpha_t) I\big) \\
+        \Leftrightarrow\quad
+        x_t &= \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon.
+        \end{aligned}
         $$
 
-        So training needs no chain: any $t$ is one line away.
+        So training needs no chain: one line leads to any $t$.
         """
-        alpha_bar = self.alpha_bar[t].view(-1, 1, 1, 1)  # (B, 1, 1, 1)
-        return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise  # (B, C, H, W)
+        image = rounded(self.alpha_bar.sqrt(), t, x0)  # (B, 1, 1, 1)
+        grain = rounded((1 - self.alpha_bar).sqrt(), t, x0)  # (B, 1, 1, 1)
+        return image * x0 + grain * noise  # (B, C, H, W)
 
     def original(self, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         r"""
         ### The image behind it
 
-        The same line solved for $x_0$ (eq. 15): who knows the noise knows the image.
+        The same line solved for $x_0$ (eq. 15): to know the noise is to know the image.
         """
-        alpha_bar = self.alpha_bar[t].view(-1, 1, 1, 1)  # (B, 1, 1, 1)
-        return (x - (1 - alpha_bar).sqrt() * noise) / alpha_bar.sqrt()  # (B, C, H, W)
+        image = rounded(self.alpha_bar.sqrt(), t, x)  # (B, 1, 1, 1)
+        grain = rounded((1 - self.alpha_bar).sqrt(), t, x)  # (B, 1, 1, 1)
+        return (x - grain * noise) / image  # (B, C, H, W)
 
     def posterior(self, x0: Tensor, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         r"""
@@ -171,18 +260,16 @@ class Diffusion(nn.Module):
         \end{aligned}
         $$
 
-        It is what the learned step should imitate. The image is unknown when we sample, and
+        This is what the learned step should imitate. The image is unknown when we sample, and
         the network's guess takes its place.
         """
-        tables = (self.beta[t], self.alpha[t], self.alpha_bar[t], self.alpha_bar[t - 1])
-        beta, alpha, alpha_bar, before = (table.view(-1, 1, 1, 1) for table in tables)
-        mean = (
-            before.sqrt() * beta / (1 - alpha_bar) * x0
-            + alpha.sqrt() * (1 - before) / (1 - alpha_bar) * x
-        )  # (B, C, H, W)
-        return mean, beta * (1 - before) / (1 - alpha_bar)  # (B, C, H, W), (B, 1, 1, 1)
+        beta, alpha, alpha_bar, before = self.beta, self.alpha, self.alpha_bar, self.before
+        from_image = rounded(before.sqrt() * beta / (1 - alpha_bar), t, x)  # (B, 1, 1, 1)
+        from_x = rounded(alpha.sqrt() * (1 - before) / (1 - alpha_bar), t, x)  # (B, 1, 1, 1)
+        variance = rounded((1 - before) / (1 - alpha_bar) * beta, t, x)  # (B, 1, 1, 1)
+        return from_image * x0 + from_x * x, variance  # (B, C, H, W), (B, 1, 1, 1)
 
-    def mean(self, x: Tensor, t: Tensor, noise: Tensor, clip: bool = True) -> Tensor:
+    def mean(self, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         r"""
         ## The way back
 
@@ -194,220 +281,60 @@ class Diffusion(nn.Module):
         \Big(x_t - \frac{\beta_t}{\sqrt{1 - \bar\alpha_t}}\, \epsilon_\theta(x_t, t)\Big).
         $$
 
-        Pixels lie in $[-1, 1]$, and clipping the guess to it keeps early mistakes from
-        adding up. The paper does not mention this, but its code does it.
+        Pixels lie in $[-1, 1]$, and clipping the guess to that range keeps early mistakes from
+        adding up. The paper does not mention it, but the authors' code does it.
         """
         x0 = self.original(x, t, noise)  # (B, C, H, W)
-        return self.posterior(x0.clamp(-1, 1) if clip else x0, x, t)[0]  # (B, C, H, W)
+        return self.posterior(x0.clamp(-1, 1) if self.clip else x0, x, t)[0]  # (B, C, H, W)
 
     @torch.no_grad()
-    def sample(
-        self,
-        model: nn.Module,
-        shape: tuple[int, int, int, int],
-        generator: torch.Generator,
-        clip: bool = True,
-    ) -> Tensor:
+    def sample(self, model: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
         r"""
         ### Sampling
 
-        Algorithm 2: start from noise; for $t = T, \dots, 1$ take the step
+        Algorithm 2: start from noise, the `x` that is given; for $t = T, \dots, 1$ take the step
 
         $$
-        x_{t-1} = \mu_\theta(x_t, t) + \sigma_t z, \qquad z \sim \mathcal{N}(0, I),
-        \quad\text{but } z = 0 \text{ at } t = 1.
+        \begin{aligned}
+        x_{t-1} &= \mu_\theta(x_t, t) + \sigma_t z, \\
+        z &\sim \mathcal{N}(0, I), \quad\text{but } z = 0 \text{ at } t = 1.
+        \end{aligned}
         $$
 
         The last step adds no noise, because nothing comes after it that could remove it.
         """
-
-        def draw() -> Tensor:
-            # On the CPU whatever the device, so that a seed draws the same images anywhere.
-            z = torch.randn(shape, generator=generator, dtype=self.beta.dtype)  # (B, C, H, W)
-            return z.to(self.beta.device)
-
-        x = draw()  # (B, C, H, W)
         for step in range(self.timesteps, 0, -1):
-            t = torch.full((shape[0],), step, device=x.device)  # (B,)
-            x = self.mean(x, t, model(x, t), clip)  # (B, C, H, W)
+            t = torch.full((len(x),), step, device=x.device)  # (B,)
+            x = self.mean(x, t, model(x, t))  # (B, C, H, W)
             if step > 1:
-                x = x + self.variance[step].sqrt() * draw()  # (B, C, H, W)
+                # On the CPU, whatever the device, so that a seed gives the same images anywhere.
+                z = torch.randn(x.shape, generator=generator, dtype=x.dtype)  # (B, C, H, W)
+                x = x + self.variance[step].sqrt().item() * z.to(x.device)  # (B, C, H, W)
         return x  # (B, C, H, W)
 
 
-def embedding(t: Tensor, width: int) -> Tensor:
+def rounded(table: Tensor, t: Tensor, x: Tensor) -> Tensor:
     r"""
-    ## The time
+    ### Rounded last
 
-    One network serves all $t$, so it must be told which. As a Transformer tells positions
-    (appendix B): sines and cosines of $t$ at frequencies from $1$ down to $1/10000$ in
-    geometric steps. They count from 0 here, as in the authors' code and in the weights that
-    are published. Computed in 32 bits always, because in 16 neighbouring times fall together.
+    The coefficient for the $t$ of each image in a batch, in the precision of the images.
     """
-    half = width // 2
-    places = torch.arange(half, dtype=torch.float32, device=t.device)
-    angles = (t - 1).float()[:, None] * torch.exp(-math.log(10_000) * places / (half - 1))
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
-
-
-def silent(layer: nn.Conv2d | nn.Linear) -> None:
-    r"""
-    ## Starting from nothing
-
-    The last layer of each branch starts at zero, as in the authors' code. So every block is
-    the identity at first, and the whole network predicts zero: the mean of all noise.
-    """
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-
-
-class PixelAttention(nn.Module):
-    r"""
-    ## Attention between pixels
-
-    A convolution sees a neighbourhood. At one resolution (16×16 on CIFAR-10) every pixel
-    also [attends](../transformers/attention.py) to all others, with a single head.
-    """
-
-    def __init__(self, width: int, groups: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(groups, width, eps=1e-6)
-        self.mix = MultiHeadAttention(width, heads=1, bias=True)
-        silent(self.mix.out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        B, Z, H, W = x.shape
-        pixels = self.norm(x).flatten(2).transpose(1, 2)  # (B, H*W, Z)
-        return x + self.mix(pixels).transpose(1, 2).reshape(B, Z, H, W)  # (B, Z, H, W)
-
-
-class Block(nn.Module):
-    r"""
-    ## A residual block
-
-    Two 3×3 convolutions around a shortcut, as in a Wide ResNet, with group instead of weight
-    normalisation (appendix B). The time comes in between the two, as one number for each
-    channel: the block can brighten or dim what it has found, depending on how noisy the image
-    is.
-    """
-
-    def __init__(
-        self, inputs: int, width: int, time: int, groups: int, dropout: float, attend: bool
-    ) -> None:
-        super().__init__()
-        self.norm1 = nn.GroupNorm(groups, inputs, eps=1e-6)
-        self.conv1 = nn.Conv2d(inputs, width, 3, padding=1)
-        self.time = nn.Linear(time, width)
-        self.norm2 = nn.GroupNorm(groups, width, eps=1e-6)
-        self.dropout = nn.Dropout(dropout)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        silent(self.conv2)
-        self.shortcut = nn.Conv2d(inputs, width, 1) if inputs != width else nn.Identity()
-        self.attention = PixelAttention(width, groups) if attend else nn.Identity()
-
-    def forward(
-        self,
-        x: Tensor,  # (B, A, H, W)
-        time: Tensor,  # (B, E)
-    ) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))  # (B, Z, H, W)
-        h = h + self.time(F.silu(time))[:, :, None, None]  # (B, Z, H, W)
-        h = self.conv2(self.dropout(F.silu(self.norm2(h))))  # (B, Z, H, W)
-        return self.attention(self.shortcut(x) + h)  # (B, Z, H, W)
-
-
-class Halve(nn.Module):
-    r"""
-    ## Between resolutions
-
-    Down by a convolution of stride two. The authors' framework pads an even size at the right
-    and the bottom only, and weights trained with it need the same.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, stride=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[2] % 2 or x.shape[3] % 2:
-            sides = f"{x.shape[2]} by {x.shape[3]}"
-            raise UserError(f"{sides} pixels cannot be halved: give fewer --multipliers")
-        return self.conv(F.pad(x, (0, 1, 0, 1)))
-
-
-class Double(nn.Module):
-    r"""
-    Up by repeating each pixel and smoothing, which leaves no checkerboard as a transposed
-    convolution can.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-
-
-class Down(nn.Module):
-    r"""
-    ## A level on the way down
-
-    Blocks at one resolution, then the way to the next. We return everything that is made,
-    because all of it is put aside for the way up.
-    """
-
-    def __init__(self, blocks: list[Block], resize: Halve | None) -> None:
-        super().__init__()
-        self.blocks, self.resize = nn.ModuleList(blocks), resize
-
-    def forward(self, h: Tensor, time: Tensor) -> list[Tensor]:
-        made = []
-        for block in self.blocks:
-            h = block(h, time)
-            made.append(h)
-        return made if self.resize is None else [*made, self.resize(h)]
-
-
-class Up(nn.Module):
-    r"""
-    ## A level on the way up
-
-    Each block also reads the latest of what was put aside, and takes it away.
-    """
-
-    def __init__(self, blocks: list[Block], resize: Double | None) -> None:
-        super().__init__()
-        self.blocks, self.resize = nn.ModuleList(blocks), resize
-
-    def forward(self, h: Tensor, time: Tensor, aside: list[Tensor]) -> Tensor:
-        for block in self.blocks:
-            h = block(torch.cat([h, aside.pop()], dim=1), time)
-        return h if self.resize is None else self.resize(h)
+    return table.to(x.dtype).to(x.device)[t].view(-1, 1, 1, 1)  # (B, 1, 1, 1)
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Sizes):
     r"""
     ## Configuration
 
-    The default draws 8×8 digits with a tenth of the paper's steps.
+    The default generates 8×8 digits with a tenth of the paper's steps. The fields before
+    `timesteps` are the network's [sizes](unet.py#sizes). Larger images need a larger network, such
+    as `--data mnist --width 32 --multipliers 1 2 2`.
     """
 
-    width: int = 16
-    "channels at the highest resolution"
-    multipliers: tuple[int, ...] = (1, 2)
-    "of the width, one for each resolution"
-    attention: tuple[int, ...] = (1,)
-    "resolutions with attention, counted from 0, the highest"
-    blocks: int = 1
-    "residual blocks at each resolution on the way down; one more on the way up"
-    dropout: Share = 0.0
-    "share of activations dropped"
     timesteps: int = 100
     "steps from image to noise"
-    variance: Literal["small", "large"] = "small"
+    variance: Variance = "small"
     "of a step back: small is the posterior's, large is beta"
     loss: Literal["simple", "bound"] = "simple"
     "simple weighs all timesteps alike, bound as the variational bound does"
@@ -418,11 +345,11 @@ class Config:
     lr: float = 2e-3
     "learning rate of Adam"
     ema: Share = 0.99
-    "decay of the average of the weights that samples are drawn with"
+    "decay of the average of the weights, with which samples are drawn"
 
 
 # The paper's model for CIFAR-10 (appendix B): four resolutions from 32×32 to 4×4, attention at
-# 16×16, 35.7 million parameters. The authors' code takes the large variance for it.
+# 16×16, 35.7 million parameters. The authors' code uses the large variance for it.
 CIFAR10 = Config(
     width=128,
     multipliers=(1, 2, 2, 2),
@@ -438,71 +365,6 @@ CIFAR10 = Config(
 )
 
 
-class UNet(nn.Module):
-    r"""
-    ## The network
-
-    $\epsilon_\theta(x_t, t)$ has the shape of its input. A U-Net (appendix B) works through
-    the image at several resolutions, each half the one before: the coarse ones decide what
-    is in the picture, the fine ones where its edges are. On the way up each block is also
-    given what a block at the same resolution made on the way down, so that no detail has to
-    pass through the coarse middle.
-    """
-
-    def __init__(self, config: Config, channels: int = 1) -> None:
-        super().__init__()
-        first, E = config.width, 4 * config.width
-        groups = max(1, min(32, first // 4))
-        if first % 4 or first % groups:
-            raise UserError(f"--width {first}: give a multiple of 4, and from 128 on one of 32")
-        if min(config.multipliers, default=0) < 1:
-            raise UserError("give --multipliers from 1 on, and at least one")
-        widths = [first * multiplier for multiplier in config.multipliers]
-
-        def block(inputs: int, width: int, attend: bool) -> Block:
-            return Block(inputs, width, E, groups, config.dropout, attend)
-
-        self.time = nn.Sequential(nn.Linear(first, E), nn.SiLU(), nn.Linear(E, E))
-        self.enter = nn.Conv2d(channels, first, 3, padding=1)
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
-
-        # The channels of everything that is put aside for the way up.
-        aside, inputs = [first], first
-        for level, width in enumerate(widths):
-            sizes = [inputs] + [width] * (config.blocks - 1)
-            blocks = [block(size, width, level in config.attention) for size in sizes]
-            lowest = level == len(widths) - 1
-            self.down.append(Down(blocks, None if lowest else Halve(width)))
-            aside += [width] * (config.blocks if lowest else config.blocks + 1)
-            inputs = width
-
-        self.middle = nn.ModuleList([block(inputs, inputs, True), block(inputs, inputs, False)])
-
-        for level, width in reversed(list(enumerate(widths))):
-            blocks = []
-            for _ in range(config.blocks + 1):
-                blocks.append(block(inputs + aside.pop(), width, level in config.attention))
-                inputs = width
-            self.up.append(Up(blocks, Double(width) if level else None))
-
-        self.norm = nn.GroupNorm(groups, inputs, eps=1e-6)
-        self.leave = nn.Conv2d(inputs, channels, 3, padding=1)
-        silent(self.leave)
-
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        waves = embedding(t, self.enter.out_channels).to(self.enter.weight.dtype)
-        time = self.time(waves)  # (B, E)
-        aside = [self.enter(x)]
-        for level in self.down:
-            aside += level(aside[-1], time)
-        h = aside[-1]
-        for block in self.middle:
-            h = block(h, time)
-        for level in self.up:
-            h = level(h, time, aside)
-        return self.leave(F.silu(self.norm(h)))  # (B, C, H, W)
-
-
 def loss_weights(diffusion: Diffusion, loss: Literal["simple", "bound"]) -> Tensor:
     r"""
     ## The loss
@@ -511,27 +373,29 @@ def loss_weights(diffusion: Diffusion, loss: Literal["simple", "bound"]) -> Tens
     Gaussians (eq. 5). With the mean of eq. 11 each is a squared error of the noise (eq. 12):
 
     $$
+    \begin{aligned}
     L_{t-1} - C = \mathbb{E}_{x_0, \epsilon} \bigg[
-    \frac{\beta_t^2}{2 \sigma_t^2 \alpha_t (1 - \bar\alpha_t)}
-    \big\lVert \epsilon - \epsilon_\theta(\sqrt{\bar\alpha_t}\, x_0
+    &\frac{\beta_t^2}{2 \sigma_t^2 \alpha_t (1 - \bar\alpha_t)} \\
+    &\big\lVert \epsilon - \epsilon_\theta(\sqrt{\bar\alpha_t}\, x_0
     + \sqrt{1 - \bar\alpha_t}\, \epsilon,\; t) \big\rVert^2 \bigg].
+    \end{aligned}
     $$
 
     The paper drops the factor (eq. 14, $L_\text{simple}$). The factor is largest at small $t$,
-    where the noise is too faint to see: dropping it turns the network's effort to the noisy
-    images, in which the picture is decided. In the paper's tables the codelength gets a little
-    worse and the samples much better.
+    where the noise is too faint to see: dropping it shifts the network's effort to noisier
+    images, where the content of the picture is decided. In the paper's tables the codelength gets a
+    little worse and the samples much better.
 
     We return the factor for each $t$, scaled to a mean of one: Adam would ignore the scale
-    anyway.
+    anyway. At $t = 1$ the bound has another term, the likelihood [below](#the-bound-as-a-number);
+    as a loss we keep the squared error there too.
     """
-    if loss == "simple":
-        return torch.ones_like(diffusion.beta)  # (T+1,)
     beta, alpha, alpha_bar = diffusion.beta, diffusion.alpha, diffusion.alpha_bar
     factor = beta**2 / (2 * diffusion.variance * alpha * (1 - alpha_bar))  # (T+1,)
-    # Entry 0, where nothing is noisy yet, is 0/0 and never drawn.
+    # Entry 0, without noise, is 0/0 and never used.
     factor[0] = 0
-    return factor / factor[1:].mean()
+    weight = factor / factor[1:].mean() if loss == "bound" else torch.ones_like(beta)  # (T+1,)
+    return weight.to(torch.get_default_dtype())
 
 
 def denoising_loss(
@@ -546,54 +410,66 @@ def denoising_loss(
     return (weight[t] * error).mean()
 
 
-def normal_kl(
-    mean: Tensor, variance: Tensor, other_mean: Tensor | float, other_variance: Tensor | float
-) -> Tensor:
-    ratio = torch.as_tensor(variance / other_variance)
-    return 0.5 * (ratio + (mean - other_mean).square() / other_variance - 1 - ratio.log())
+def divergence(mean: Tensor, deviation: Tensor, other: Tensor, other_deviation: Tensor) -> Tensor:
+    # Unchecked, because the true deviation is zero at t = 1, where its term is not used.
+    true = Normal(mean, deviation, validate_args=False)
+    return kl_divergence(true, Normal(other, other_deviation, validate_args=False))
 
 
-@torch.no_grad()
 def codelength(
-    model: nn.Module, diffusion: Diffusion, x0: Tensor, levels: int, generator: torch.Generator
+    model: nn.Module, diffusion: Diffusion, levels: int, x0: Tensor, t: Tensor, noise: Tensor
 ) -> Tensor:
     r"""
     ## The bound as a number
 
     A model that assigns probabilities can compress: $-\log_2 p$ is the length of a code. The
-    bound (eq. 5) has three parts,
+    bound (eq. 5) has three parts:
 
     $$
-    L = \underbrace{D_\text{KL}(q(x_T \mid x_0) \,\Vert\, \mathcal{N}(0, I))}_{L_T}
-    + \sum_{t > 1} \underbrace{D_\text{KL}(q(x_{t-1} \mid x_t, x_0) \,\Vert\,
-    p_\theta(x_{t-1} \mid x_t))}_{L_{t-1}}
-    \underbrace{{} - \log p_\theta(x_0 \mid x_1)}_{L_0}.
+    \begin{aligned}
+    L = {} &\underbrace{D_\text{KL}(q(x_T \mid x_0) \,\Vert\, \mathcal{N}(0, I))}_{L_T} \\
+    &+ \sum_{t > 1} \underbrace{D_\text{KL}(q(x_{t-1} \mid x_t, x_0) \,\Vert\,
+    p_\theta(x_{t-1} \mid x_t))}_{L_{t-1}} \\
+    &\underbrace{{} - \log p_\theta(x_0 \mid x_1)}_{L_0}.
+    \end{aligned}
     $$
 
     The last step must give a probability to an integer, one of `levels` shades: the mass of
-    its Gaussian in the bin around the shade, where the outermost bins reach to infinity
-    (eq. 13). We draw one $t$ for each image, all $t$ equally often, multiply by $T$, and
-    return bits for each dimension.
+    its Gaussian in the bin around the shade. The outermost bins reach to infinity
+    (eq. 13). For each image we compute one term of the sum, that of its $t$, multiply it by $T$,
+    and return bits a dimension. The mean over all $t$ is the bound.
     """
-    T, N = diffusion.timesteps, len(x0)
-    t = (torch.randperm(N, generator=generator) % T + 1).to(x0.device)  # (N,)
-    noise = torch.randn(x0.shape, generator=generator, dtype=x0.dtype).to(x0.device)
-    x = diffusion.noisy(x0, t, noise)  # (N, C, H, W)
-    mean = diffusion.mean(x, t, model(x, t))  # (N, C, H, W)
-    variance = diffusion.variance[t].view(-1, 1, 1, 1)  # (N, 1, 1, 1)
-    true_mean, true_variance = diffusion.posterior(x0, x, t)  # (N, C, H, W), (N, 1, 1, 1)
-    step = normal_kl(true_mean, true_variance, mean, variance)  # (N, C, H, W)
+    x = diffusion.noisy(x0, t, noise)  # (B, C, H, W)
+    mean = diffusion.mean(x, t, model(x, t))  # (B, C, H, W)
+    deviation = rounded(diffusion.variance.sqrt(), t, x)  # (B, 1, 1, 1)
+    true_mean, true_variance = diffusion.posterior(x0, x, t)  # (B, C, H, W), (B, 1, 1, 1)
+    step = divergence(true_mean, true_variance.sqrt(), mean, deviation)  # (B, C, H, W)
 
     half = 1 / (levels - 1)
-    upper = torch.special.ndtr((x0 + half - mean) / variance.sqrt())  # (N, C, H, W)
-    lower = torch.special.ndtr((x0 - half - mean) / variance.sqrt())  # (N, C, H, W)
+    upper = torch.special.ndtr((x0 + half - mean) / deviation)  # (B, C, H, W)
+    lower = torch.special.ndtr((x0 - half - mean) / deviation)  # (B, C, H, W)
     mass = torch.where(x0 > 1 - half, 1, upper) - torch.where(x0 < half - 1, 0, lower)
-    last = -mass.clamp(min=1e-12).log()  # (N, C, H, W)
+    last = -mass.clamp(min=1e-12).log()  # (B, C, H, W)
 
-    left = diffusion.alpha_bar[T]
-    first = normal_kl(left.sqrt() * x0, 1 - left, 0.0, 1.0)  # (N, C, H, W)
-    nats = first + T * torch.where(t.view(-1, 1, 1, 1) == 1, last, step)  # (N, C, H, W)
-    return nats.mean() / math.log(2)
+    T, left = diffusion.timesteps, diffusion.alpha_bar[-1].item()
+    zero, one = torch.zeros_like(x0), torch.ones_like(x0)  # (B, C, H, W)
+    first = divergence(left**0.5 * x0, (1 - left) ** 0.5 * one, zero, one)  # (B, C, H, W)
+    nats = first + T * torch.where(t.view(-1, 1, 1, 1) == 1, last, step)  # (B, C, H, W)
+    return nats.mean(dim=(1, 2, 3)) / math.log(2)  # (B,)
+
+
+def every_time(images: Tensor, T: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    r"""
+    ### Every time equally often
+
+    The terms of small $t$ are by far the largest, so no $t$ may come more often than another. Each
+    image gets about ten: where $T$ does not divide their number, some images get one more.
+    """
+    N = -(-10 * len(images) // T) * T
+    rows = torch.randperm(N, generator=generator) % len(images)  # (N,)
+    t = torch.arange(N) % T + 1  # (N,)
+    noise = torch.randn(N, *images.shape[1:], generator=generator)  # (N, C, H, W)
+    return images[rows], t, noise  # (N, C, H, W), (N,), (N, C, H, W)
 
 
 @torch.no_grad()
@@ -602,20 +478,22 @@ def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     ## The average of the weights
 
     Samples are drawn with an exponential average of the weights over the training steps
-    (appendix B: decay 0.9999). The noise in the loss never lets the last weights settle. Their
-    average does.
+    (appendix B: decay 0.9999). The noise in the loss never lets the weights settle, and their
+    average is steadier. Statistics that a layer collects, as batch normalisation does, are copied.
     """
     for mean, weight in zip(average.parameters(), model.parameters(), strict=True):
         mean.lerp_(weight, 1 - decay)
+    for kept, counted in zip(average.buffers(), model.buffers(), strict=True):
+        kept.copy_(counted)
 
 
 def pictures(name: str) -> tuple[Tensor, Tensor]:
     r"""
     ## The data
 
-    All images of a set, in a fixed random order, with pixels in $[-1, 1]$ (section 3.3). The
-    last fifth is held out. The paper also mirrors images of CIFAR-10 at random. Digits have
-    no mirror images, and we leave it out.
+    All images of a data set, in a fixed random order, with pixels in $[-1, 1]$ (section 3.3). The
+    last fifth is held out. The paper also mirrors images of CIFAR-10 at random. A mirrored digit
+    is no digit, so we do not.
     """
     parts = [image_set(name, split) for split in ("train", "test")]
     images = torch.cat([part.images for part in parts])
@@ -635,16 +513,16 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     split = len(images) * 4 // 5
     batches = run.batches(images[:split], size=config.batch)
 
-    diffusion = Diffusion(config.timesteps, config.variance).to(run.device)
-    weight = loss_weights(diffusion, config.loss)  # (T+1,)
+    diffusion = Diffusion(config.timesteps, config.variance)
+    weight = loss_weights(diffusion, config.loss).to(run.device)  # (T+1,)
     average = UNet(config, channels=images.shape[1]).to(run.device)
     model = run.prepare(copy.deepcopy(average))
-    optimizer = Adam(model.parameters(), lr=config.lr)
+    optimizer = torch.optim.Adam(model.parameters(), config.lr, fused=True)
 
     for step in run.steps(config.steps, model=model, average=average, optimizer=optimizer):
         (x0,) = batches[step]  # (B, C, H, W)
-        # Drawn for the whole batch, of which each process takes its rows: the run is the same
-        # on one device or on eight.
+        # Drawn for the whole batch, from which each process takes its rows, so that a run is the
+        # same on one device or eight.
         shape = (config.batch, *images.shape[1:])
         t = torch.randint(1, config.timesteps + 1, shape[:1], generator=run.generator)
         noise = torch.randn(shape, generator=run.generator)
@@ -666,127 +544,160 @@ def judge(
     r"""
     ## Are the samples any good?
 
-    To look at: a sheet of samples. To measure, on as many samples as images are held out:
-    their [Fréchet distance](frechet.py) to the training images beside that of the held-out
-    images (the floor), their distance to the nearest training image beside that of the
-    held-out ones (a much smaller one would mean copying), and the bits for each dimension of
-    held-out images.
+    There is a sheet of samples to look at. And we measure as many samples as there are held-out
+    images, up to a thousand, fewer where images are larger:
+
+    - their [Fréchet distance](frechet.py) to the training images, beside that of the held-out
+      images (the floor);
+    - their distance to the nearest training image, beside that of the held-out images (a much
+      smaller one would mean copying);
+    - the bits a dimension of held-out images.
     """
-    training, held_out = images[:split], images[split:]
-    number = min(len(held_out), 1000)
-    shape = (number, *images.shape[1:])
-    samples = diffusion.sample(model, shape, run.generator).clamp(-1, 1).cpu()
-    run.image("samples", grid((samples[:64] + 1) / 2))
+    # A sample takes as many passes through the network as there are timesteps.
+    pixels = images[0].numel()
+    number = min(1000, max(100, 200_000 // pixels))
+    training, held_out = images[:split], images[split:][:number]
+    noise = torch.randn(held_out.shape, generator=run.generator)  # (N, C, H, W)
+
+    def draw(x: Tensor) -> Tensor:
+        return diffusion.sample(model, x, run.generator).clamp(-1, 1)  # (B, C, H, W)
+
+    samples = in_batches(run, "sample", draw, noise, size=max(8, 16_000 // pixels))  # (N, C, H, W)
+    run.show("samples", grid(enlarged((samples[:128] + 1) / 2), columns=16))
+
+    # Shades are equally spaced, though not every one need occur.
+    levels = round(2 / held_out.unique().diff().min().item()) + 1
+    terms = every_time(held_out, diffusion.timesteps, run.generator)
+    bits = in_batches(run, "image", partial(codelength, model, diffusion, levels), *terms)
 
     features = classifier(training, labels[:split])
     with torch.no_grad():
-        seen, new, drawn = (features(x) for x in (training, held_out[:number], samples))
-    x0, levels = held_out[:number].to(run.device), len(images.unique())
-    bits = [codelength(model, diffusion, x0, levels, run.generator) for _ in range(10)]
+        seen, new, drawn = (features(x) for x in (training, held_out, samples))
     return {
         "frechet": frechet(drawn, seen).item(),
         "floor": frechet(new, seen).item(),
         "nearest": nearest(samples, training).item(),
-        "nearest_floor": nearest(held_out[:number], training).item(),
-        "bits": torch.stack(bits).mean().item(),
+        "nearest_floor": nearest(held_out, training).item(),
+        "bits": bits.mean().item(),
     }
 
 
-# ## Published weights
-#
-# The hub's names, as regular expressions, and ours.
-NAMES = {
-    r"^conv_in\.": "enter.",
-    r"^conv_out\.": "leave.",
-    r"^conv_norm_out\.": "norm.",
-    r"^time_embedding\.linear_1\.": "time.0.",
-    r"^time_embedding\.linear_2\.": "time.2.",
-    r"^(down|up)_blocks\.(\d+)\.(?:resnets|attentions)\.(\d+)\.": r"\1.\2.blocks.\3.",
-    r"^(down|up)_blocks\.(\d+)\.(?:down|up)samplers\.0\.": r"\1.\2.resize.",
-    r"^mid_block\.(?:resnets|attentions)\.(\d)\.": r"middle.\1.",
-    r"\.group_norm\.": ".attention.norm.",
-    # Older files call the projections of attention `query` to `proj_attn`.
-    r"\.(?:to_q|query)\.": ".attention.mix.query.",
-    r"\.(?:to_k|key)\.": ".attention.mix.key.",
-    r"\.(?:to_v|value)\.": ".attention.mix.value.",
-    r"\.(?:to_out\.0|proj_attn)\.": ".attention.mix.out.",
-    r"\.time_emb_proj\.": ".time.",
-    r"\.conv_shortcut\.": ".shortcut.",
-}
-
-
-def our_name(theirs: str) -> str:
-    return renamed(theirs, NAMES)
-
-
-def load_pretrained(folder: Path) -> tuple[UNet, Config]:
+def published_betas(told: Settings) -> Tensor:
     r"""
-    Reads a folder with the `config.json`, `scheduler_config.json` and
-    `diffusion_pytorch_model.safetensors` of
+    ## Published weights
+
+    Other weights come with other schedules: $\beta_t$ linear between other ends, with a linear
+    square root, or the cosine of Nichol and Dhariwal (2021), whose $\bar\alpha_t$ falls like a
+    squared cosine, so that small images last longer.
+    """
+    if told.get("trained_betas") is not None:
+        return torch.tensor(told["trained_betas"], dtype=torch.float64)
+    T, schedule = told.count("num_train_timesteps"), told["beta_schedule"]
+    first, last = told.number("beta_start"), told.number("beta_end")
+    if schedule == "linear":
+        return torch.linspace(first, last, T, dtype=torch.float64)
+    if schedule == "scaled_linear":
+        return torch.linspace(first**0.5, last**0.5, T, dtype=torch.float64) ** 2
+    if schedule != "squaredcos_cap_v2":
+        told.differs("beta_schedule")
+    share = torch.linspace(0, 1, T + 1, dtype=torch.float64)
+    left = torch.cos((share + 0.008) / 1.008 * math.pi / 2) ** 2
+    return (1 - left[1:] / left[:-1]).clamp(max=0.999)
+
+
+def load_pretrained(folder: str | Path) -> tuple[UNet, Diffusion]:
+    r"""
+    Reads a folder with the [network](unet.py#published-weights) and the `scheduler_config.json` of
     [google/ddpm-cifar10-32](https://huggingface.co/google/ddpm-cifar10-32) or
     [google/ddpm-celebahq-256](https://huggingface.co/google/ddpm-celebahq-256), which are this
-    paper's. Returns the `Config` too, since the noise belongs to the weights. Raises `UserError`
-    when the folder holds no such model.
+    paper's. Also returns the `Diffusion`, whose schedule belongs to the weights. Raises `UserError`
+    when the folder holds no such model, or one that predicts something other than the noise.
     """
-    told = settings(folder, "UNet2DModel")
-    noise = settings(folder, "DDPMScheduler", "scheduler_config.json")
-    T = noise.count("num_train_timesteps")
-    noise.requires(beta_schedule="linear", beta_start=1e-4 * 1000 / T, beta_end=0.02 * 1000 / T)
-    with told.blueprint():
-        widths, kinds = told.counts("block_out_channels"), told["down_block_types"]
-        told.requires(
-            flip_sin_to_cos=False,
-            freq_shift=1,
-            downsample_padding=0,
-            norm_eps=1e-6,
-            norm_num_groups=min(32, widths[0] // 4),
-            attention_head_dim=None,
-            out_channels=told["in_channels"],
-            up_block_types=[kind.replace("Down", "Up") for kind in reversed(kinds)],
-        )
-        config = Config(
-            width=widths[0],
-            multipliers=tuple(width // widths[0] for width in widths),
-            attention=tuple(i for i, kind in enumerate(kinds) if kind.startswith("Attn")),
-            blocks=told.count("layers_per_block"),
-            timesteps=T,
-            variance="large" if noise["variance_type"] == "fixed_large" else "small",
-        )
-        model = UNet(config, told.count("in_channels"))
-    weights = tensors(folder, our_name, "diffusion_pytorch_model.safetensors")
-    return fill(model, weights, folder), config
+    model = unet.load_pretrained(part(folder, "unet"))
+    told = settings(part(folder, "scheduler"), "DDPMScheduler", "scheduler_config.json")
+    told.presumes(prediction_type="epsilon", clip_sample_range=1.0)
+    told.presumes(thresholding=False, rescale_betas_zero_snr=False)
+    kinds: dict[str, Variance] = {
+        "fixed_small": "small",
+        "fixed_small_log": "small",
+        "fixed_large": "large",
+    }
+    if told["variance_type"] not in kinds:
+        told.differs("variance_type")
+    variance, clip = kinds[told["variance_type"]], bool(told.get("clip_sample", True))
+    beta = published_betas(told)
+    # For sampling in fewer steps than in training, and for thresholding, which is off.
+    told.ignores(
+        *("num_train_timesteps", "beta_schedule", "beta_start", "beta_end"),
+        *("timestep_spacing", "steps_offset", "dynamic_thresholding_ratio", "sample_max_value"),
+    )
+    return model, Diffusion(len(beta), variance, clip, beta)
+
+
+def part(folder: str | Path, name: str) -> Path:
+    """Some models have a folder for each part, others all files in one."""
+    inner = Path(folder, name)
+    return inner if inner.is_dir() else Path(folder)
+
+
+def save_pretrained(model: UNet, diffusion: Diffusion, folder: str | Path) -> None:
+    r"""
+    ### Writing them
+
+    Writes such a folder, from which diffusers makes a `DDPMPipeline`.
+    """
+    unet.save_pretrained(model, Path(folder, "unet"))
+    told = {
+        "_class_name": "DDPMScheduler",
+        "num_train_timesteps": diffusion.timesteps,
+        "trained_betas": diffusion.beta[1:].tolist(),
+        "variance_type": f"fixed_{diffusion.kind}",
+        "clip_sample": diffusion.clip,
+        "prediction_type": "epsilon",
+    }
+    parts = {"unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", "DDPMScheduler"]}
+    write_settings(Path(folder, "scheduler", "scheduler_config.json"), told)
+    write_settings(Path(folder, "model_index.json"), {"_class_name": "DDPMPipeline", **parts})
 
 
 def sample(
-    weights: Path, images: int = 16, size: int = 32, seed: int = 0, out: Path | None = None
+    weights: Path,
+    images: int = 16,
+    size: int = 0,
+    seed: int = 0,
+    out: Path | None = None,
 ) -> None:
     r"""
-    ### Drawing with them
+    ### Sampling from them
 
-    `python papers/diffusion/ddpm.py sample --weights FOLDER` writes a sheet of samples.
+    `python papers/diffusion/ddpm.py sample --weights FOLDER` writes a sheet of samples, in the size
+    that the weights were trained on or in another that can be halved as often.
     """
-    model, config = load_pretrained(weights)
-    run = Run(config, Options(seed=seed, out=out))
-    diffusion = Diffusion(config.timesteps, config.variance).to(run.device)
-    shape = (images, model.enter.in_channels, size, size)
-    x = diffusion.sample(model.to(run.device), shape, run.generator)
-    run.image("published", grid((x + 1) / 2))
+    model, diffusion = load_pretrained(weights)
+    side = size or model.side
+    if not side:
+        raise UserError(f"{weights} does not say how large its images are: give --size")
+    run = Run(Config(), Options(seed=seed, out=out))
+    noise = torch.randn(images, model.enter.in_channels, side, side, generator=run.generator)
+    draw = partial(diffusion.sample, model.to(run.device), generator=run.generator)
+    x = in_batches(run, "sample", draw, noise, size=16)
+    run.show("published", grid(enlarged((x + 1) / 2)))
     print(run.out / "published.png")
 
 
 # ## What changed since
 #
-# - **Fewer steps.** [DDIM](ddim.py) (Song, Meng and Ermon, 2020)
+# - **Fewer steps.** [DDIM](ddim.py) (Song 2020)
 #   finds other chains with the same $q(x_t \mid x_0)$, so that a network trained as above
 #   samples in 20 to 100 steps, and without noise on the way.
 # - **Better codes.** Nichol and Dhariwal (2021, [arXiv](https://arxiv.org/abs/2102.09672)) learn
 #   the variance too, and replace the linear $\beta_t$, which destroys small images too early.
 # - **One view.** With infinitely many steps the chain is a stochastic differential equation, and
-#   $\epsilon_\theta$ is the score up to scale (Song and others, 2020,
+#   $\epsilon_\theta$ is the score up to scale (Song 2020,
 #   [arXiv](https://arxiv.org/abs/2011.13456)).
-# - **Other targets, other networks.** Most large models now predict a velocity along straighter
-#   paths, in the latent space of an autoencoder, with a [Transformer](../vision/vit.py) for the
-#   U-Net (Peebles and Xie, 2022, [arXiv](https://arxiv.org/abs/2212.09748)).
+# - **Other targets, other networks.** Many large models now predict a velocity along straighter
+#   paths, in the latent space of an autoencoder, with a [Transformer](../vision/vit.py) in place of
+#   the U-Net (Peebles and Xie 2022, [arXiv](https://arxiv.org/abs/2212.09748)).
 
 if __name__ == "__main__":
-    main(train, sample=sample)
+    main(train, data=IMAGE_SETS, sample=sample)

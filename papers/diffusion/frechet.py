@@ -2,24 +2,55 @@ r"""
 ---
 title: Fréchet distance between sets of images
 summary: Compare what a model draws with real images by mean and covariance of their features.
-topic: diffusion
 paper: GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium
 authors: [Martin Heusel, Hubert Ramsauer, Thomas Unterthiner, Bernhard Nessler, Sepp Hochreiter]
 year: 2017
 arxiv: "1706.08500"
+acronyms: [FID, TTUR]
+equals:
+  what: the formula with `scipy.linalg.sqrtm`
+  within: 1e-9
+  test: test_equals_the_formula_with_scipys_root
 notation:
   'm': mean_a
   'm_w': mean_b
   'C': cov_a
   'C_w': cov_b
+figure:
+  file: figures/frechet.svg
+  alt: >-
+    Two clouds of points in a plane, each with two ellipses. A thick arrow leads from the middle
+    of one to the middle of the other.
+  caption: >-
+    Two features of many. Each cloud counts as its mean and covariance, so both the distance of
+    the centres and the difference of the ellipses count. The numbers are those of `frechet`.
+deviations:
+  - what: the features
+    paper: those of an Inception network trained on ImageNet
+    ours: those of a small classifier, trained on the images at hand
+    matters: "yes: our numbers compare with each other, and not with published ones"
+    test: test_another_ruler_gives_another_distance
+  - what: the trace of the root
+    paper: of the matrix that is not symmetric
+    ours: from the eigenvalues of a symmetric one
+    others: "the authors' code: scipy's root, whose imaginary part is dropped"
+    matters: "no: the same number"
+    test: test_equals_the_formula_with_scipys_root
+mistakes:
+  - what: the root of one covariance only
+    mutant: one root only
+    caught: test_equals_the_formula_with_scipys_root
+  - what: a ruler that changes from run to run
+    mutant: "the ruler's seed is chance"
+    caught: test_the_ruler_is_the_same_whatever_was_drawn_before
 ---
 
 # Fréchet distance between sets of images
 
-Samples that look right may still all look the same, and a grid of sixty-four shows neither
-how far they are from the data nor how much of it is missing. This number compares two sets
-rather than two images. Map both into the feature space of a classifier, where distance
-means more than it does between pixels, and ask how far apart the two clouds are.
+Samples that look right may still all look the same, and a sheet of them shows neither how
+far they are from the data nor how much of the data is missing. The Fréchet distance compares
+two sets rather than two images. Map both into the feature space of a classifier, where
+distance means more than it does between pixels, and ask how far apart the two clouds are.
 
 With the features of an Inception network trained on ImageNet it is the FID that papers
 report, [DDPM](ddpm.py#are-the-samples-any-good) and [DDIM](ddim.py#quality-against-steps) among
@@ -40,7 +71,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from papers.common import UserError
-from papers.optimizers.adam import Adam
 
 
 def frechet(a: Tensor, b: Tensor) -> Tensor:
@@ -51,9 +81,11 @@ def frechet(a: Tensor, b: Tensor) -> Tensor:
     two Gaussians has a closed form (eq. 6):
 
     $$
+    \begin{aligned}
     d^2\big((m, C), (m_w, C_w)\big)
-    = \lVert m - m_w \rVert_2^2
-    + \operatorname{Tr}\!\big(C + C_w - 2 \, (C C_w)^{1/2}\big).
+    = {} &\lVert m - m_w \rVert_2^2 \\
+    &+ \operatorname{Tr}\!\big(C + C_w - 2 \, (C C_w)^{1/2}\big).
+    \end{aligned}
     $$
 
     The trace of the root of $C C_w$ is the sum of the roots of its eigenvalues. That product
@@ -61,7 +93,8 @@ def frechet(a: Tensor, b: Tensor) -> Tensor:
     symmetric problems, and no complex parts to throw away.
 
     A covariance of few images is noisy, and the noise adds distance. So a value means
-    something only beside the *floor*: the distance that as many real images have.
+    something only beside the *floor*: the distance between the real images and as many other
+    real ones.
     """
     a, b = a.double(), b.double()  # (N, D), (M, D)
     if min(len(a), len(b)) < 2:
@@ -81,15 +114,16 @@ def classifier(images: Tensor, labels: Tensor, steps: int = 300) -> nn.Sequentia
     r"""
     ## The features
 
-    What the last hidden layer of a classifier sees. Always from the same seed: the ruler
-    must not change between the runs that it measures.
+    They are what the last hidden layer of a classifier computes, before its activation. The
+    classifier always has the same seed, since the ruler must not change between the runs that
+    it measures.
     """
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(0)
         N, P = images.flatten(1).shape
         layers = nn.Sequential(nn.Flatten(), nn.Linear(P, 256), nn.ReLU(), nn.Linear(256, 32))
         model = nn.Sequential(*layers, nn.ReLU(), nn.Linear(32, int(labels.max()) + 1))
-        optimizer = Adam(model.parameters(), lr=2e-3)
+        optimizer = torch.optim.Adam(model.parameters(), lr=2e-3, fused=True)
         for _ in range(steps):
             rows = torch.randint(N, (256,))  # (256,)
             loss = F.cross_entropy(model(images[rows]), labels[rows])
@@ -103,20 +137,23 @@ def nearest(a: Tensor, b: Tensor) -> Tensor:
     r"""
     ## Did the model only remember?
 
-    A model that hands out its training images has a perfect Fréchet distance. So we look at
-    how far a set lies from the training images, image by image: the mean distance of each
-    image of `a` to the nearest of `b`. Samples should lie about as far from them as other
-    real images do.
+    A model that hands out its training images has a perfect Fréchet distance to them. So we
+    also look at how far a set lies from the training images, image by image: the distance of
+    each image of `a` to the nearest of `b`, on average. Samples should lie about as far from
+    the training images as other real images do.
     """
-    return torch.cdist(a.flatten(1), b.flatten(1)).min(dim=1).values.mean()
+    b = b.flatten(1)  # (M, P)
+    # A hundred images at a time: all distances at once would fill the memory.
+    least = [torch.cdist(part, b).min(dim=1).values for part in a.flatten(1).split(100)]
+    return torch.cat(least).mean()
 
 
 # ## What changed since
 #
-# - **How many images.** The distance is too large for few, and by how much depends on the model
-#   (Chong and Forsyth 2019, [arXiv](https://arxiv.org/abs/1911.07023)). The kernel distance KID
-#   has no such bias (Bińkowski 2018, [arXiv](https://arxiv.org/abs/1801.01401)).
-# - **How images are made smaller.** Libraries differ, and with them the distance (Parmar 2021,
+# - **How many images.** The distance is too large for few images, and by how much depends on the
+#   model (Chong and Forsyth 2019, [arXiv](https://arxiv.org/abs/1911.07023)). The kernel distance
+#   KID has no such bias (Bińkowski 2018, [arXiv](https://arxiv.org/abs/1801.01401)).
+# - **How images are resized.** Libraries differ, and with them the distance (Parmar 2021,
 #   [arXiv](https://arxiv.org/abs/2104.11222)).
-# - **Which features.** Those of CLIP agree better with people on images made from text (Jayasumana
-#   2023, [arXiv](https://arxiv.org/abs/2401.09603)).
+# - **Which features.** On images made from text, those of CLIP agree better with human judgement
+#   (Jayasumana 2023, [arXiv](https://arxiv.org/abs/2401.09603)).

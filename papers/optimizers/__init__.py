@@ -2,7 +2,7 @@ r"""
 ---
 title: Optimizers
 summary: How a gradient becomes a step, from Adam on.
-topic: optimizers
+family: foundations
 ---
 
 # Optimizers
@@ -13,4 +13,6 @@ its answer as a `torch.optim.Optimizer` short enough to check against the algori
 
 - [Adam](adam.py) divides each coordinate's average gradient by its average size, so that
   the learning rate is a distance.
+- [AdamW](adamw.py) shrinks the weights beside that step. A penalty in the loss would be divided,
+  too.
 """

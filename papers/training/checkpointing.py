@@ -1,29 +1,48 @@
 r"""
 ---
 title: Checkpoint and resume
-summary: All that a training is, in one file, so that a broken run goes on as if nothing had been.
-topic: training
+summary: All the state of a run in one file, so that a broken run goes on as if it had not broken.
+needs: [training/loop]
+equals: {what: a run that never broke, within: 0, test: test_resumed_is_unbroken_to_the_last_bit}
+metrics:
+  largest_difference_of_a_weight: {name: largest difference of a weight, better: lower}
+  bit_identical: {name: the same to the last bit, unit: "%", better: higher}
+  survives_a_kill_while_saving: {name: survives a kill while saving, unit: "%", better: higher}
+  survives_it_if_written_in_place: {name: the same if written in place, unit: "%", better: higher}
+  loss: {name: training loss, unit: nats, better: lower}
+  apart: {name: how far the loss is from that of the unbroken run, unit: nats, better: lower}
 runs:
   everything saved: ""
   without the optimizer: --forget optimizer
   without the schedule: --forget schedule
   without the random state: --forget chance
   without the step: --forget step
+mistakes:
+  - what: forgetting one of the random generators
+    mutant: our own generator is not saved
+    caught: test_state_is_a_copy_in_the_file_and_holds_no_objects
+  - what: saving weights without the averages of batch normalisation
+    mutant: model from its weights alone
+    caught: test_averages_of_batch_normalisation_are_part_of_the_model
+  - what: writing over the last good checkpoint
+    mutant: written in place
+    caught: test_saving_writes_whole
 ---
 
 # Checkpoint and resume
 
-A training that takes a week will be interrupted. Saving the weights is not enough to go on
-from: the resumed run has forgotten its averages, its learning rate, its dice and its place
-in the data. It trains on all the same, and nothing tells us that it is another run.
+A run that takes a week will be interrupted. The weights alone are not enough to resume it:
+they do not hold the optimizer's averages, the learning rate, the state of the random
+generators and the place in the data. The run trains on all the same, and nothing tells us
+that it has become another run.
 
 There is a sharp test. Train once without a break and once with one. If the state is
-complete, the weights are **equal to the last bit** at the end. If they are merely close,
+complete, the weights at the end are **equal to the last bit**. If they are merely close,
 something is missing.
 
 Here we break a run in the middle, throw everything away, and go on from the file. Each
-control leaves one thing out of it. The runs of all other files are saved by
-[the run](../common/run.py) with the same functions, and no line in their loops.
+control leaves one thing out of it. All other papers are saved with the same functions, by
+[the run](../common/run.py), without a line in their loops.
 
 | size | meaning |
 |------|---------|
@@ -32,8 +51,8 @@ control leaves one thing out of it. The runs of all other files are saved by
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import signal
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -54,17 +73,17 @@ CPU = torch.device("cpu")
 
 class Training:
     r"""
-    ## What a training consists of
+    ## What the state of a run is
 
-    Whatever the next step reads and an earlier step has written. One can find it by asking of
-    each line of [the loop](loop.py) what it depends on:
+    Whatever the next step reads and an earlier step has written. We find it by asking of each
+    line of [the loop](loop.py) what it depends on:
 
     | the line | depends on |
     |----------|------------|
-    | `batches[step]` | the step, and an order of the data |
-    | `model(x)` | the weights, the averages of batch normalisation, and dropout's dice |
-    | `optimizer.step()` | averages of gradients, the count of steps |
-    | `schedule.step()` | how far the schedule is |
+    | `batches[step]` | the step, and the order of the data |
+    | `model(x)` | the weights, the averages of batch normalisation, dropout's random numbers |
+    | `optimizer.step()` | averages of gradients, the number of steps so far |
+    | `schedule.step()` | how far the schedule has come |
 
     In half precision the [scale of the loss](mixed_precision.py#which-factor) joins them.
     """
@@ -85,7 +104,7 @@ class Training:
 
     def step(self, batches: Batches) -> Tensor:
         x, y = batches[self.done]  # (B, 64), (B,)
-        # A little noise on the image, from a generator of our own: a second source of chance.
+        # A little noise on the image, from a generator of our own: a second source of randomness.
         noise = torch.randn(x.shape, generator=self.chance)  # (B, 64)
         loss = F.cross_entropy(self.model(x + 0.1 * noise), y)
         self.optimizer.zero_grad()
@@ -100,8 +119,7 @@ class Training:
         ### Saving it
 
         Each part hands over its own state as plain numbers and tensors. The random state is
-        that of every generator in use: Python's, NumPy's, PyTorch's, the device's, and our
-        own.
+        that of every generator in use: Python's, NumPy's, PyTorch's, the device's and our own.
         """
         return {
             "model": self.model.state_dict(),
@@ -115,8 +133,8 @@ class Training:
         r"""
         ### Loading it
 
-        Build first, load then, and the random state last of all: building the model has drawn
-        from the generators.
+        First build, then load, and load the random state last of all: building the model
+        draws from the generators.
 
         **The order of the data** needs no state where it is a function of seed and step, as
         in [our batches](../common/batches.py). A loader that remembers its place would have
@@ -139,15 +157,15 @@ def save(path: Path, state: dict[str, Any]) -> None:
     r"""
     ## All or nothing
 
-    A process can be killed while it writes, and then the file is torn. If it bore the name of
-    the last good checkpoint, both are gone. So `write_whole` writes
-    [aside](../common/checkpoint.py#all-or-nothing), forces the bytes to the disk, and gives
-    the file its name by `rename`, which happens entirely or not at all. Whoever opens the name
-    finds the old checkpoint or the new one, and never half of one.
+    A process can be killed while it writes, which leaves half a file. If that file had the
+    name of the last good checkpoint, then both are lost. So `write_whole` writes to
+    [another name](../common/checkpoint.py#all-or-nothing), forces the bytes to the disk, and
+    renames the file, which happens entirely or not at all. Whoever opens the name finds the
+    old checkpoint or the new one, and never half of one.
 
-    Two are kept, since a disk can damage what was whole. And a checkpoint is loaded with
-    `weights_only=True`: a pickle may contain any program, and a file from elsewhere would run
-    it.
+    A run keeps the last two, since a disk can damage what was whole. And a checkpoint is
+    loaded with `weights_only=True`: a pickle may contain any program, and loading a file from
+    elsewhere would run it.
     """
     write_whole(path, lambda file: torch.save(state, file))
 
@@ -155,30 +173,36 @@ def save(path: Path, state: dict[str, Any]) -> None:
 def begin_and_die(file: IO[bytes]) -> None:
     file.write(b"half of a checkpoint")
     file.flush()
-    os.kill(os.getpid(), signal.SIGKILL)
+    # Ends on the spot, as a killed process does: nothing is closed or tidied up.
+    os._exit(1)
+
+
+def write_and_die(path: Path, whole: bool) -> None:
+    if whole:
+        write_whole(path, begin_and_die)
+    with path.open("wb") as file:
+        begin_and_die(file)
 
 
 def survives(whole: bool) -> bool:
     r"""
-    ## Is it so?
+    ## Killed while saving
 
     A process is killed in the middle of writing a second checkpoint over a first. We start
-    one that kills itself there, and look at what it left. `whole` writes with `save`, and the
-    control opens the file and writes into it.
+    one that kills itself there, and look at what it left. With `whole` it writes as `save`
+    does. The control opens the file itself and writes into it.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "step.pt"
         save(path, {"step": 1})
+        # A forked process starts at once, but Windows has no fork.
+        way: Any = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
+        child = way.Process(target=write_and_die, args=(path, whole))
         with warnings.catch_warnings():
-            # A fork beside threads may hang on their locks. This child takes none.
+            # A fork of a process with threads may hang on their locks. This child takes none.
             warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
-        if child == 0:
-            if whole:
-                write_whole(path, begin_and_die)
-            with path.open("wb") as file:
-                begin_and_die(file)
-        os.waitpid(child, 0)
+            child.start()
+        child.join()
         try:
             return bool(load(path)["step"] == 1)
         except Exception:
@@ -189,6 +213,8 @@ def survives(whole: bool) -> bool:
 class Config:
     r"""
     ## Configuration
+
+    What `forget` names is left out of the file, to show what it is for.
     """
 
     forget: Literal["nothing", "optimizer", "schedule", "chance", "step"] = "nothing"
@@ -209,14 +235,15 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## Training
 
-    First a run without a break, whose losses we keep. Then the one that breaks: its objects
-    are replaced by new ones with other weights and other dice, and loaded from the file.
+    First comes a run without a break, whose losses we keep. Then comes the one that breaks:
+    its objects are replaced by new ones, with other weights and another random state, and
+    their state is loaded from the file.
 
-    `apart` is the distance of its loss from the unbroken one's at the same step. Where
+    `apart` is the distance of its loss from that of the unbroken run at the same step. Where
     everything was saved it is zero from the first step to the last. Not small: zero.
 
-    A step that is forgotten starts the data from the beginning, which hurts little with
-    1,437 images and much where one epoch is all there is.
+    Forgetting the step starts the data from the beginning, which does little harm with 1,437
+    images, and much where the data are seen only once.
     """
     run = Run(config, options)
     if run.world > 1:
@@ -255,8 +282,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # ## Where bits may differ
 #
 # - **On a GPU** some operations add in an order that differs from run to run, so even two
-#   unbroken runs disagree in the last bits. `torch.use_deterministic_algorithms(True)` asks
-#   for those that do not, at the price of speed.
+#   unbroken runs may differ in the last bits. `torch.use_deterministic_algorithms(True)` asks
+#   for operations that do not, at the price of speed.
 # - **With another number of threads or processes** sums are grouped in another way, and
 #   floating-point addition is not associative.
 # - **With another version** of a library, all bets are off. So a record names the versions.

@@ -2,7 +2,6 @@ r"""
 ---
 title: Data parallel
 summary: Many processes, each with a slice of the batch, take the step that one would have taken.
-topic: training
 paper: "PyTorch Distributed: Experiences on Accelerating Data Parallel Training"
 authors:
   - Shen Li
@@ -18,37 +17,88 @@ authors:
   - Soumith Chintala
 year: 2020
 arxiv: "2006.15704"
+acronyms: [DDP]
+needs: [training/loop]
+equals: {what: torch.nn.parallel.DistributedDataParallel, within: 1e-6, test: test_by_hand_is_ddp}
 notation:
   'P': processes
   'g_p': grad
+figure:
+  file: figures/data_parallel.svg
+  alt: >-
+    Four processes in a ring, each with four chunks. Down the sheet the chunks fill: in three
+    steps marked add, one chunk of each becomes full, a quarter at a time; in three steps marked
+    share the full chunks go around until all are full.
+  caption: >-
+    A chunk is as dark as it holds parts of the sum. After three steps each process has one
+    finished chunk (red row), after six all have all.
+metrics:
+  apart_by_hand: {name: "apart from one process, averaged by hand", better: lower}
+  apart_by_ring: {name: "apart from one process, averaged in a ring", better: lower}
+  apart_by_ddp: {name: "apart from one process, by DistributedDataParallel", better: lower}
+  apart_weights_averaged: {name: "apart from one process, weights averaged", better: lower}
+  apart_not_at_all: {name: "apart from one process, nothing averaged", better: lower}
+  bytes_of_gradients: {name: size of the gradients, unit: bytes}
+  bytes_sent_in_a_step: {name: sent by each process in a step, unit: bytes}
+  loss: {name: training loss, unit: nats, better: lower}
+  alone_loss: {name: training loss of a process alone, unit: nats, better: lower}
 runs:
   two processes: ""
   four processes: --processes 4
   with Adam: --optimizer adam --lr 0.003
 claims:
   - what: gradients that are averaged before the step give the weights of training in one process
-    paper: "section 2: from the same weights and averaged gradients, replicas stay equal"
+    paper: "section 2.2: replicas that take each step with the same gradients stay consistent"
     run: two processes
     metric: apart_by_hand
+    against: apart_not_at_all
+    margin: 0.1
   - what: averaging the weights after the step instead is another algorithm
     paper: "section 2.2: the states of the optimizers diverge, as with momentum"
     run: with Adam
-    metric: apart_weights_averaged
+    metric: apart_by_hand
+    against: apart_weights_averaged
+    margin: 0.1
+deviations:
+  - what: averaged weights and momentum
+    paper: averaged weights are another algorithm, above all with momentum (section 2.2)
+    ours: the same algorithm, when they are averaged after each step
+    matters: "yes: with two steps between averages, even SGD without momentum is another one"
+    test: test_averaged_weights_are_averaged_gradients_only_if_averaged_in_each_step
+  - what: when gradients are sent
+    paper: in buckets of some 25 MB, while earlier layers still compute
+    ours: after the backward pass, each tensor by itself or all as one
+    others: "DistributedDataParallel: as the paper"
+    matters: "for the time; the weights are the same"
+    test: test_by_hand_is_ddp
+  - what: how all come to have the same weights at first
+    paper: they start from the same state
+    ours: each draws them from the same seed
+    others: "DistributedDataParallel: the first process sends its own to all"
+    matters: "only where processes would draw different ones"
+    test: test_ring_is_all_reduce_and_sends_what_the_page_says
+mistakes:
+  - what: a sum where a mean belongs
+    mutant: a sum and not a mean
+    caught: test_ring_is_all_reduce_and_sends_what_the_page_says
+  - what: giving every process the whole batch
+    mutant: every process sees all images
+    caught: test_three_processes_are_one
 ---
 
 # Data parallel
 
 The gradient of a batch is a mean over its examples, and a mean can be taken in parts. So
-each of $P$ processes takes a slice of the batch, computes the gradient of its slice, and
-before the step all of them exchange what they found:
+each of $P$ processes takes a slice of the batch and computes the gradient of that slice.
+Before the step they all exchange what they found:
 
 $$
 g = \frac{1}{P} \sum_{p=1}^{P} g_p.
 $$
 
-All start with the same weights and take the same step, so their weights stay equal without
-ever being sent. The result is that of one process with the whole batch, and only the order
-of additions differs.
+All start with the same weights and take the same steps, so their weights stay equal without
+ever being sent. The result is that of one process with the whole batch, up to the order of
+additions.
 
 That is how a file of this project trains on many devices: `torchrun --nproc-per-node 4
 papers/<topic>/<paper>.py`, with [nothing changed](../common/distributed.py) in it. Here we
@@ -90,11 +140,11 @@ def average_gradients(model: nn.Module) -> None:
     means is the mean of the batch **if the slices have equal size**. With slices of unequal
     size, the examples of a small one would count for more.
 
-    Two things look at a batch as a whole, and see only a slice: batch normalisation (hence
-    `nn.SyncBatchNorm`) and losses that compare examples of a batch.
+    Two things look at the batch as a whole, and now see only a slice: batch normalisation
+    (hence `nn.SyncBatchNorm`) and losses that compare the examples of a batch.
 
     The same arithmetic in one process, slice after slice, is
-    [accumulating gradients](loop.py#one-step): less memory rather than less time.
+    [accumulating gradients](loop.py#one-step): it saves memory rather than time.
     """
     for weight in model.parameters():
         assert weight.grad is not None
@@ -106,22 +156,22 @@ def ring_all_reduce(x: Tensor) -> int:
     r"""
     ## How the sum is made
 
-    If each process sent its gradients to one that adds them, that one would receive $P$ times
-    as much as the others. In a *ring* each talks to its right neighbour only. The tensor is
-    cut into $P$ chunks, and there are two rounds:
+    If all processes sent their gradients to one that adds them, that one would receive as much
+    as all the others send together. In a *ring* each sends to its right neighbour only. The
+    tensor is cut into $P$ chunks, and there are two phases:
 
-    1. **Add on the way.** Each process passes on a chunk and adds the one that it receives.
-       After $P - 1$ steps, each holds one chunk of the finished sum.
-    2. **Share.** The finished chunks go around once more, $P - 1$ steps.
+    1. **Add on the way.** Each process passes on a chunk and adds its own to the one that it
+       receives. After $P - 1$ steps, each holds one chunk of the finished sum.
+    2. **Share.** The finished chunks go around once more, which takes $P - 1$ steps again.
 
-    So each process sends, of a tensor of $S$ bytes,
+    Of a tensor of $S$ bytes, each process sends
 
     $$
     2 \, (P - 1) \cdot \frac{S}{P} < 2 S,
     $$
 
-    which does not grow with the number of processes. The number of *steps* does, so for short
-    tensors and many processes libraries use trees.
+    a bound that does not grow with the number of processes. The number of *steps* does, so
+    libraries use trees for short tensors and many processes.
 
     We add in place and return the bytes that this process has sent.
     """
@@ -133,8 +183,8 @@ def ring_all_reduce(x: Tensor) -> int:
     def pass_on(chunk: Tensor, into: Tensor) -> Tensor:
         nonlocal sent
         received = torch.empty_like(into)
-        # Everybody sends and receives at once: whoever waited for the other first would
-        # wait for ever.
+        # All send and receive at once. If each waited for its neighbour before it sent
+        # anything, all would wait for ever.
         sending = dist.isend(chunk.contiguous(), right)
         dist.recv(received, left)
         assert sending is not None
@@ -155,6 +205,8 @@ def ring_all_reduce(x: Tensor) -> int:
 class Config:
     r"""
     ## Configuration
+
+    `batch` is that of all processes together, so that their number changes nothing but the time.
     """
 
     processes: int = 2
@@ -175,10 +227,10 @@ def learn(config: Config, seed: int, world: World, way: str) -> tuple[list[Tenso
     r"""
     ## One process
 
-    The loop as ever, on our slice of each batch, and one more line between `backward` and
+    The usual loop on our slice of each batch, with one more line between `backward` and
     `step`. `DistributedDataParallel` puts that line into the backward pass itself. It does
-    not wait for the last gradient: as soon as some 25 MB of them are ready, from the last
-    layers first, they are on their way while the layers below still compute.
+    not wait for the last gradient: as soon as some 25 MB of them are ready, those of the last
+    layers first, they are sent while the earlier layers still compute.
 
     Returns the losses, the weights at the end, and the bytes that the ring has sent.
     """
@@ -204,7 +256,7 @@ def learn(config: Config, seed: int, world: World, way: str) -> tuple[list[Tenso
         if way == "by_hand":
             average_gradients(model)
         elif way == "by_ring":
-            # One long tensor: a ring pays for each of its steps, however short the chunk is.
+            # One long tensor, since each step of a ring takes time, however short the chunk.
             grads = [p.grad for p in weights if p.grad is not None]
             flat = torch.cat([grad.flatten() for grad in grads])
             sent += ring_all_reduce(flat)
@@ -223,9 +275,9 @@ def process(rank: int, config: Config, seed: int, folder: str) -> None:
     r"""
     ## Starting many
 
-    Processes find each other through a file here, and through an address that `torchrun` gives
-    out elsewhere. From then on each knows its rank and how many there are. gloo is the library
-    that sends tensors between processors; between NVIDIA cards it is NCCL.
+    Here processes find each other through a file; elsewhere `torchrun` gives them an address.
+    From then on each knows its rank and how many there are. The library gloo sends tensors
+    between CPUs, as NCCL does between NVIDIA GPUs.
     """
     torch.set_num_threads(1)
     meet = f"file://{folder}/meet"
@@ -243,19 +295,21 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## Training
 
-    Once in this process with the whole batch. Then in many, in five ways: we average by hand,
-    by our ring, and let PyTorch do it. The two controls average the *weights* after the step,
-    and nothing.
+    First we train in this process with the whole batch, then in many processes in five ways.
+    Three of them average gradients: by hand, by our ring, and by PyTorch. The two controls
+    average the *weights* after the step, or nothing at all.
 
-    `apart` is how far the loss is from that of one process, at each step. For a right way it
-    is the rounding of a different order of additions. Without any average, each process
+    How far are they apart from one process? The curves show it for the loss of each step, the
+    tables for the weights at the end, by the largest difference of a weight. For a right way
+    it is the rounding of a different order of additions. Without any average, each process
     trains on its own slices, and they drift apart.
 
-    **Averaged weights** are the same for SGD, and with its momentum too: the new weights are a
-    linear function of all gradients so far, and means and linear functions can be swapped.
-    The paper names momentum as what breaks it, and that needs more than one step between two
-    averages. Adam divides by a root, which is not linear, and breaks it at once: the mean of
-    the steps is not the step of the mean.
+    **Averaged weights** come to the same for SGD, and with its momentum too: the new weights
+    are a linear function of all gradients so far, and a mean may be taken before or after.
+    The paper names momentum as what breaks this. But that takes more than one step between
+    two averages, and then plain SGD is another algorithm as well, since its gradients are
+    taken at different weights. Adam divides by a root, which is not linear, and breaks it at
+    once: the mean of the steps is not the step of the mean.
     """
     run = Run(config, options)
     if run.world > 1:
@@ -292,13 +346,13 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
-# - **Not everything everywhere.** Each process keeps weights, gradients and the two averages of
-#   [Adam](../optimizers/adam.py) in full. ZeRO gives each a part of them to keep, and they lend
-#   each other the rest when it is needed (Rajbhandari 2019,
+# - **Not everything everywhere.** Here each process keeps weights, gradients and the two averages
+#   of [Adam](../optimizers/adam.py) in full. With ZeRO each keeps a part of them, and gets the
+#   rest from the others when it is needed (Rajbhandari 2019,
 #   [arXiv](https://arxiv.org/abs/1910.02054)). PyTorch has it as FSDP (Zhao 2023,
 #   [arXiv](https://arxiv.org/abs/2304.11277)).
-# - **Seldom.** Averaging weights is another algorithm, but one that works where a network is slow:
-#   each process takes many steps on its own in between (McMahan 2016,
+# - **Less often.** Averaging weights is another algorithm, but one that works where connections
+#   are slow: each process takes many steps on its own in between (McMahan 2016,
 #   [arXiv](https://arxiv.org/abs/1602.05629); Douillard 2023,
 #   [arXiv](https://arxiv.org/abs/2311.08105)).
 

@@ -2,11 +2,36 @@ r"""
 ---
 title: The training loop
 summary: Eight lines that every paper shares, and what goes wrong when one of them moves.
-topic: training
+figure:
+  file: figures/loop.svg
+  alt: >-
+    Seven calls in a row: the model, the loss, zero_grad, backward, clipping, the optimizer's
+    step, the schedule's step, and a thick line back to the first. Beside each, the gradients:
+    left over from the last step, then empty, full after backward, and smaller after clipping.
+  caption: >-
+    One step, and what `.grad` holds after each call. Most of these lines raise no error where
+    they stand in the wrong place.
+metrics:
+  accuracy: {name: test accuracy, unit: "%", better: higher}
+  accuracy_in_training_mode: {name: test accuracy in training mode, unit: "%", better: higher}
+  accuracy_after_that: {name: "test accuracy, measured again", unit: "%", better: higher}
+  bytes_kept_with_grad: {name: kept by a forward pass with gradients, unit: bytes, better: lower}
+  bytes_kept_with_no_grad: {name: kept by one without, unit: bytes, better: lower}
+  loss: {name: training loss, unit: nats, better: lower}
 runs:
   in order: ""
   gradients kept: --no-zero-grad
   kept but clipped: --no-zero-grad --clip 1
+mistakes:
+  - what: leaving out zero_grad
+    mutant: zero_grad left out of the step
+    caught: test_one_step_is_the_update_written_out
+  - what: clipping before backward
+    mutant: clipped before backward
+    caught: test_clipping_too_early_leaves_the_gradient_long
+  - what: evaluating without eval()
+    mutant: evaluated in training mode
+    caught: test_evaluation_gives_one_answer_and_leaves_the_model_as_it_was
 ---
 
 # The training loop
@@ -15,8 +40,8 @@ Take a batch, ask for its loss, ask for the gradient, take a step, repeat. Every
 this project trains with these lines. They are few, and their order can be reasoned out,
 but no error tells us when it is wrong: the loop still runs, and the model is merely worse.
 
-So we go through the lines one at a time and say why each is where it is. Then we train
-twice, with one line left out the second time, and evaluate twice, with one line left out.
+So we go through the lines one at a time and say why each is where it is. Then we train once
+more with one of them left out, and evaluate with another left out.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -50,28 +75,29 @@ def take_step(
     Forward, backward, update. In plain PyTorch, with nothing around it.
     """
     # The loss is a mean over the batch. With a sum, a batch of twice the size would take
-    # steps of twice the length, and every change of the batch would ask for another
+    # steps of twice the length, and every change of the batch size would call for another
     # learning rate.
     loss = F.cross_entropy(model(x), y)  # ()
-    # `backward` *adds* to what is in `.grad`. So it is emptied once for each update, at any
-    # place after the last update and before the next `backward`. Right before it, we can
-    # see that nothing got in between.
+    # `backward` *adds* to what is in `.grad`. So we empty it once for each update, anywhere
+    # between the last update and the next `backward`. Right before `backward`, we can see
+    # that nothing gets in between.
     #
-    # Adding is what we want when a batch is too large for the memory: take it in $k$ equal
-    # parts, call `(loss / k).backward()` for each, and the sum is the gradient of the
-    # whole. (Batch normalisation and dropout would still see parts.)
+    # Adding is what we want when a batch is too large for the memory. One line,
+    # `for x, y in zip(x.chunk(k), y.chunk(k)):`, takes it in $k$ equal parts. With
+    # `(loss / k).backward()` for each, or `run.backward(loss / k)`, the sum is the gradient
+    # of the whole. (Batch normalisation would still see only a part at a time.)
     optimizer.zero_grad()
     loss.backward()
-    # [Clipping](clipping.py) looks at a gradient that is complete and not yet used. Before
-    # `backward` it would clip what is left of the last step, after the update nothing that
-    # matters. Neither is an error.
+    # [Clipping](clipping.py) needs a gradient that is complete and not yet used. Before
+    # `backward` there is none to clip, and after the update it is too late. Neither raises
+    # an error.
     nn.utils.clip_grad_norm_(model.parameters(), clip)
     optimizer.step()
-    # A [schedule](schedule.py) says what the *next* step's learning rate is. Called before
-    # the update it would skip its first value.
+    # A [schedule](schedule.py) sets the learning rate of the *next* step. Called before the
+    # update, it would skip its first value.
     schedule.step()
-    # Whoever keeps the losses of many steps keeps with each the graph that made it, unless
-    # it is detached. And `.item()` makes Python wait for the device at every step.
+    # A list of losses keeps the graph behind each of them alive, unless they are detached.
+    # And `.item()` would make Python wait for the device at every step.
     return loss.detach()
 
 
@@ -79,15 +105,15 @@ class Classifier(nn.Module):
     r"""
     ## A model with two modes
 
-    Batch normalisation and dropout behave differently in training, and that is what the two
-    modes `train()` and `eval()` are for:
+    Dropout and batch normalisation behave differently in training, and that is what the two
+    modes, `train()` and `eval()`, are for:
 
     | part | in training | in evaluation |
     |------|-------------|---------------|
-    | `nn.Dropout` | zeroes units at random | lets everything pass |
-    | `nn.BatchNorm1d` | takes mean and variance of *this batch* | takes its averages |
+    | `nn.Dropout` | zeroes units at random, scales up the others | lets everything pass |
+    | `nn.BatchNorm1d` | uses mean and variance of *this batch* | uses running averages |
 
-    In training, batch normalisation also moves those averages.
+    In training, batch normalisation also updates those averages.
     """
 
     def __init__(self, width: int, dropout: float) -> None:
@@ -108,13 +134,13 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> float:
     r"""
     ## Evaluation
 
-    Two lines that are taken for one another, and do different things.
+    Two lines are easily mistaken for one another, but they do different things.
 
     - `model.eval()` changes what the model *computes*. Left out, dropout makes the answers
-      worse and different each time. Batch normalisation is worse: an image's class then
-      depends on which other images are in the batch, and evaluating *changes the model*.
+      noisy and different each time. With batch normalisation it is worse: an image's class
+      then depends on which other images are in the batch, and evaluating *changes the model*.
     - `torch.no_grad()` changes what PyTorch *remembers*. The answers stay the same. Left
-      out, each activation is kept for a backward pass that never comes.
+      out, activations are kept for a backward pass that never comes.
 
     At the end the model goes back to training. The step after the evaluation would
     otherwise train without dropout, and so would all that follow.
@@ -129,8 +155,9 @@ def bytes_kept(model: nn.Module, x: Tensor) -> int:
     r"""
     ## What is remembered
 
-    PyTorch calls a hook for each tensor that it saves for the backward pass. We count their
-    bytes. Weights are counted once, as they are there anyway.
+    PyTorch calls a hook for each tensor that it saves for the backward pass. We count the
+    bytes, once where several operations save the same tensor. Weights do not count, since
+    they are there anyway.
     """
     known = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}
@@ -153,6 +180,8 @@ def bytes_kept(model: nn.Module, x: Tensor) -> int:
 class Config:
     r"""
     ## Configuration
+
+    `--no-zero-grad` leaves out one of the eight lines, to show what it is for.
     """
 
     zero_grad: bool = True
@@ -176,21 +205,21 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     ## Training
 
     The same lines again, as every file here writes them. `run.backward` and `run.update` are
-    `backward`, clipping and `step`, and know in addition about
-    [half precision](mixed_precision.py). In full precision they give the weights of the
-    loop above to the last bit, which our tests compare.
+    `backward`, clipping and `step`, and also know about
+    [half precision](mixed_precision.py). In full precision they give the same weights as the
+    loop above, to the last bit, which our tests check.
 
     **Epochs or steps?** An epoch is one pass over the data. We count steps: the schedule,
     the checkpoints and the time all go by steps, and a stream of data has no epochs. Where
-    an epoch means something, as for when to evaluate, it is a number of steps: `len(batches)`.
+    an epoch means something, as for when to evaluate, it is a number of steps, `len(batches)`.
 
     Each epoch takes a new order without replacement, so all images are seen equally often.
-    In one fixed order, each batch would always come after the same one and pull the weights
-    along a cycle.
+    In one fixed order, each batch would always follow the same other batch, and the weights
+    would be pulled around a cycle.
 
     **The control** leaves out `zero_grad`. Each step then follows the sum of all gradients so
     far: momentum that never forgets, like a ball without friction. The third run has the same
-    mistake and a tight clip, which is friction enough to hide it. That is how such a line
+    mistake and a tighter clip, which is friction enough to hide it. That is how such a mistake
     survives in a loop for years.
     """
     run = Run(config, options)
@@ -218,8 +247,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
         if (step + 1) % len(batches) == 0:
             run.log(accuracy=evaluate(model, x_test, y_test))
 
-    # What an evaluation costs with and without its two lines. The wrong one comes last,
-    # since it is the one that changes the model.
+    # What an evaluation costs without its two lines. In training mode it changes the model, so
+    # the accuracy that counts comes first, and once more at the end.
     accuracy = evaluate(model, x_test, y_test)
     kept = bytes_kept(model, x_test)
     with torch.no_grad():

@@ -2,16 +2,37 @@ r"""
 ---
 title: Warm-up and cosine decay
 summary: The learning rate as a function of the step, small at first and small at the end.
-topic: training
 paper: "SGDR: Stochastic Gradient Descent with Warm Restarts"
 authors: [Ilya Loshchilov, Frank Hutter]
 year: 2016
 arxiv: "1608.03983"
+acronyms: [SGDR]
+needs: [optimizers/adam]
+equals:
+  what: "torch's `LinearLR` and then `CosineAnnealingLR`"
+  within: 1e-12
+  test: test_every_step_is_that_of_torch
 notation:
   '\eta_{\max}': high
   '\eta_{\min}': low
   'T_{\text{cur}}': t
   'T_i': T
+figure:
+  file: figures/schedule.svg
+  alt: >-
+    Two curves over the steps. The first rises in a straight line, then falls like a cosine to
+    zero. The second falls like a cosine three times, each time from the top and over twice as
+    many steps.
+  caption: >-
+    Above, warm-up and one cosine, which is what most use today. Below, the paper's warm
+    restarts, with periods of 40, 80 and 160 steps. Both are drawn by the page's own functions.
+metrics:
+  train_loss: {name: loss on the training set, unit: nats, better: lower}
+  train_accuracy: {name: accuracy on the training set, unit: "%", better: higher}
+  test_loss: {name: test loss, unit: nats, better: lower}
+  test_accuracy: {name: test accuracy, unit: "%", better: higher}
+  loss: {name: training loss, unit: nats, better: lower, scale: log}
+  lr: {name: learning rate}
 runs:
   warm-up and cosine: ""
   without warm-up: --no-ramp
@@ -19,8 +40,30 @@ runs:
 claims:
   - what: a large learning rate needs a warm-up, or training starts by breaking the network
     paper: "Goyal 2017, section 2.2: warm-up lets ImageNet train in batches of 8,192 images"
-    run: without warm-up
+    run: warm-up and cosine
     metric: train_loss
+    control: without warm-up
+    margin: 0.1
+deviations:
+  - what: restarts
+    paper: the rate jumps back to the top, and each period is longer than the last
+    ours: one period and no restart
+    others: "torch has both; most language models are trained as ours"
+    matters: "yes: another curve, which we do not compare"
+    test: test_restarts_are_those_of_torch
+  - what: the rate of the first step
+    paper: that of a small batch, one k-th of the highest (Goyal 2017, section 2.2)
+    ours: one hundredth of the highest
+    others: "torch's LinearLR: a third; transformers: zero"
+    matters: "at zero the first step does nothing; otherwise not tried"
+    test: test_the_first_step_of_transformers_is_none
+mistakes:
+  - what: counting the cosine from the first step
+    mutant: the cosine does not wait for the warm-up
+    caught: test_every_step_is_that_of_torch
+  - what: computing a rate that no optimizer gets
+    mutant: the rate is not put into the optimizer
+    caught: test_training_is_this_loop
 ---
 
 # Warm-up and cosine decay
@@ -32,7 +75,7 @@ around a minimum at a distance that the learning rate sets, and only a smaller o
 them in.
 
 So the rate rises for a few steps, and then falls along half a wave of the cosine. The fall
-is from the paper above. The rise is from Goyal and others (2017,
+is from the paper named above, the rise from Goyal and others (2017,
 [arXiv](https://arxiv.org/abs/1706.02677)).
 
 | size | meaning | size | meaning |
@@ -62,13 +105,13 @@ def cosine(t: float, T: float, high: float, low: float = 0.0) -> float:
 
     $$
     \eta_t = \eta_{\min} + \frac{1}{2} (\eta_{\max} - \eta_{\min})
-    \left( 1 + \cos\!\left( \frac{T_{\text{cur}}}{T_i} \, \pi \right) \right). \tag{5}
+    \left( 1 + \cos\!\left( \frac{T_{\text{cur}}}{T_i} \, \pi \right) \right).
     $$
 
     The curve is flat at both ends: it stays long near the top, where progress is made, and
-    long near the bottom, where the weights settle. It has no number of its own to choose.
-    The schedule that was usual before divides the rate at a few points, and each point and
-    each factor is one more number.
+    long near the bottom, where the weights settle. Apart from its ends there is nothing to
+    choose. The schedule that was usual before divides the rate at a few points, and each
+    point and each factor is one more number.
     """
     return low + (high - low) * (1 + math.cos(math.pi * t / T)) / 2
 
@@ -78,11 +121,11 @@ def since_restart(step: int, first: int, growth: int = 1) -> tuple[int, int]:
     ## Warm restarts
 
     The subject of the paper: at the end of a period the rate jumps back to $\eta_{\max}$, and
-    the next period is $T_{\text{mult}}$ times as long. Each end of a period is a moment at
-    which the model may be used, so one need not know beforehand how long to train.
+    the next period is $T_{\text{mult}}$ times as long. At the end of each period the model is
+    ready for use, so one need not know beforehand how long to train.
 
     We return $T_{\text{cur}}$ and $T_i$. Most who use the cosine today run one period and
-    never restart. So do we below.
+    never restart, and so do we below.
     """
     t, T = step, first
     while t >= T:
@@ -121,8 +164,8 @@ def learning_rate(
     r"""
     ## Both, as a function of the step
 
-    The schedulers of PyTorch are objects that count calls, chain by a third object, and have
-    a state to save:
+    The schedulers of PyTorch are objects that count calls, need a third object to follow one
+    another, and have a state to save:
 
     ```python
     SequentialLR(
@@ -133,10 +176,10 @@ def learning_rate(
     )
     ```
 
-    A function of the step has no state. It can be drawn before the training, asked in any
+    A function of the step has no state. It can be plotted before training and called in any
     order, and a resumed run needs to know nothing but its step. The two agree at every step.
 
-    Here `start` must not be 0: the first step would be none at all.
+    Here `start` should not be 0, or the first step does nothing at all.
     """
     if step < warmup:
         return warm_up(step, warmup, peak, start)
@@ -169,6 +212,8 @@ class Block(nn.Module):
 class Config:
     r"""
     ## Configuration
+
+    Our controls are the schedule without its ramp, and without its decay.
     """
 
     lr: float = 0.01
@@ -193,8 +238,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## Training
 
-    The rate is put into the optimizer before each step. It is logged beside the loss, so the
-    curve that the formulas describe is the second figure of the record.
+    We give the optimizer its rate before each step. It is logged beside the loss, so the curve
+    that the formulas describe is among the figures below.
     """
     run = Run(config, options)
     seen, unseen = digits("train"), digits("test")
@@ -238,8 +283,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   with the norm before $f$ warm-up can be left out (Xiong and others, 2020,
 #   [arXiv](https://arxiv.org/abs/2002.04745)).
 # - **The first [Transformer](../transformers/transformer.py#learning-rate)** rose for $W$ steps
-#   and fell by $1/\sqrt{t}$ ("Attention Is All You Need", section 5.3). Cosine has taken its place
-#   in most language models, [GPT-2](../transformers/gpt2.py#the-learning-rate) among them.
+#   and fell as $1/\sqrt{t}$ ("Attention Is All You Need", section 5.3). In most language models
+#   the cosine has taken its place, here in [GPT-2](../transformers/gpt2.py#the-learning-rate).
 # - **The end must be known.** A cosine that was planned for $N$ steps is not at its bottom
 #   after $N/2$. Where training may go on, the rate is held constant, and falls only when one
 #   decides to stop.

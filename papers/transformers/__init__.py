@@ -2,7 +2,7 @@ r"""
 ---
 title: Transformers
 summary: Models in which positions exchange information by attention, from its first form on.
-topic: transformers
+family: transformers
 ---
 
 # Transformers

@@ -2,7 +2,6 @@ r"""
 ---
 title: Attention
 summary: Every position asks all the others and takes a weighted mean of their answers.
-topic: transformers
 paper: Attention Is All You Need
 authors:
   - Ashish Vaswani
@@ -27,31 +26,101 @@ notation:
   'W^K_i': key
   'W^V_i': value
   'W^O': out
+acronyms: [MHA, SDPA]
+equals: {what: torch.nn.MultiheadAttention, within: 1e-7, test: test_self_attention_is_torchs}
+figure:
+  file: figures/attention.svg
+  alt: >-
+    Three linear layers make queries from x, and keys and values from the memory, each split into
+    heads. In every head the products of queries and keys go through a softmax, which gives a
+    triangle of weights, since a mask hides later positions. The weights times the values are the
+    heads, which are joined and mixed by the layer out.
+  caption: >-
+    One head of `H`: each row of the weights belongs to a query and sums to one. This head looks at
+    the position before; its weights come from `attention_weights`. Underlined names link to their
+    sections.
+metrics:
+  accuracy: {name: answers that are right, unit: "%", better: higher}
+  weight_on_answer: {name: weight that the best head puts on the answer, unit: "%", better: higher}
+  loss: {name: loss of an answer, unit: nats, better: lower, scale: log}
 runs:
   two layers: ""
   one layer: --layers 1
+shows:
+  heads: >-
+    the weights of one sequence; a row for each layer, a square for each head, queries
+    downwards, keys to the right; white is a weight of one
 claims:
-  - what: two layers of attention look up what a symbol stood next to in this very sequence
-    paper: "two layers can solve the induction heads task (Sanford 2024, 2408.14332)"
+  - what: two layers of attention look up what stood beside a symbol in this very sequence
+    paper: "on a task of this kind one layer would have to be exponentially larger than two (Sanford
+      2024, 2408.14332, abstract)"
     run: two layers
+    control: one layer
     metric: accuracy
-  - what: one layer of the same width guesses among the values that it has seen
-    paper: "no one-layer transformer can, unless exponentially larger (Sanford 2024, 2408.14332)"
-    run: one layer
-    metric: accuracy
+    margin: 0.5
+  - what: "they do it by looking: a head of the last layer attends to where the answer is"
+    paper: "induction heads attend to the token after an earlier copy of the present one (Olsson
+      2022, 2209.11895)"
+    run: two layers
+    control: one layer
+    metric: weight_on_answer
+    margin: 0.4
   - what: one head of full width instead of eight costs translation quality
     paper: "24.9 instead of 25.8 BLEU on English to German, newstest2013 (table 3, rows A)"
     note: translation is not run here
+deviations:
+  - what: biases of the four projections
+    paper: none are written (section 3.2.2)
+    ours: none unless asked for
+    others: "torch.nn.MultiheadAttention, BERT, GPT-2 and ViT have them"
+    matters: "for loading weights: theirs need a place for the biases"
+    test: test_self_attention_is_torchs
+  - what: queries, keys and values
+    paper: three matrices for each head
+    ours: three matrices for all heads
+    others: "torch.nn.MultiheadAttention and GPT-2: one matrix, in this order"
+    matters: "no: the same numbers in another layout"
+    test: test_self_attention_is_torchs
+  - what: initial weights
+    paper: not said
+    ours: uniform up to one over the root of the width, as in every `torch.nn.Linear`
+    others: "torch.nn.MultiheadAttention: Xavier's for the packed matrix, 1.22 times as large"
+    matters: "at the start of training"
+    test: test_torchs_projections_start_larger
+  - what: what True means in a mask
+    paper: illegal connections become minus infinity (section 3.2.3)
+    ours: may attend
+    others: "torch's scaled_dot_product_attention: may attend; its MultiheadAttention: must not"
+    matters: "yes: swapped, a query sees exactly what it should not"
+    test: test_cross_attention_is_torchs
+  - what: a query that may attend nowhere
+    paper: does not say
+    ours: gets zeros; its weights are NaN
+    others: "torch.nn.MultiheadAttention asked for weights: NaN; transformers' eager attention: the
+      mean of all values"
+    matters: "in training: a NaN spreads to all weights of the model, a zero to none"
+    test: test_a_query_that_may_attend_nowhere_brings_zeros
+mistakes:
+  - what: "marking in a mask what to leave out, as torch.nn.MultiheadAttention does"
+    mutant: weights with the mask inverted
+    caught: test_the_model_is_causal_and_its_patterns_are_what_it_used
+  - what: dividing the scores by the width of a head and not by its root
+    mutant: divided by the width of all heads
+    caught: test_the_worked_example
+  - what: joining the heads before their axis is back behind the positions
+    mutant: heads not put back
+    caught: test_self_attention_is_torchs
+exercises: [attention_weights, causal_mask, padding_mask, MultiHeadAttention.split]
 ---
 
 # Attention
 
 A word means what its sentence makes of it, so a model of language must move information
-between positions. A recurrent network carries it along step by step, and what is far
-apart is connected by a long chain. Attention connects every two positions directly. Each
-position sends out a *query*, each position offers a *key*, and where the two fit, the
-*value* of that position flows to the one that asked. It is a dictionary look-up made
-soft: all entries answer, in proportion to how well their keys match. The price is one score
+between positions. A recurrent network carries it along step by step, so that a long chain
+lies between two words that are far apart. Attention connects any two positions directly. Each
+position sends out a *query*, each position offers a *key*, and where the two match, the
+*value* of that position flows to the one that asked. It is a soft dictionary look-up:
+all entries answer, each with a weight that says how well its key matches. The price is one score
 for each pair of positions, so the work grows with the square of the length (table 1).
 
 We follow section 3.2 of the paper (numbers are those of its version 7 on arXiv): the
@@ -84,8 +153,16 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tenso
     r"""
     ## From scores to weights
 
-    The score of query $q$ and key $k$ is their dot product. The softmax over all keys turns
-    the scores of a query into weights that are positive and sum to one.
+    The score of query $q$ and key $k$ is their dot product, divided by $\sqrt{d_k}$. The
+    softmax over all keys turns the scores of a query into weights that are positive and sum to
+    one. For all queries and keys at once, as rows of $Q$ and $K$, the weights are
+
+    $$
+    \operatorname{softmax}\!\left(\frac{Q K^\top}{\sqrt{d_k}}\right).
+    $$
+
+    An example with two keys and $d_k = 4$: a query whose dot products are 4 and 0 has the scores
+    2 and 0, and the weights 0.88 and 0.12. Without the division they would be 0.98 and 0.02.
 
     **Why divide by $\sqrt{d_k}$?** Let the components of $q$ and $k$ be independent with mean
     0 and variance 1. Then each product $q_i k_i$ has mean 0 and variance 1, and so
@@ -95,14 +172,14 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tenso
     \operatorname{Var}(q \cdot k) = \sum_{i=1}^{d_k} \operatorname{Var}(q_i k_i) = d_k.
     $$
 
-    Scores grow like $\sqrt{d_k}$ for no reason but the width of a head. That matters
-    since the softmax $p$ of scores $s$ has the derivative
+    Unscaled, the scores grow like $\sqrt{d_k}$ for no reason but the width of a head. That
+    matters because the softmax $p$ of scores $s$ has the derivative
 
     $$
     \frac{\partial p_i}{\partial s_j} = p_i \, (\delta_{ij} - p_j),
     $$
 
-    which vanishes where one weight is near 1 and the others near 0. With 512 features the
+    which vanishes when one weight is near 1 and the others near 0. With 512 features the
     largest of a few dozen unscaled scores lies so far above the next that hardly any gradient
     is left at the start of training. Dividing by $\sqrt{d_k}$ brings the variance back to 1
     at any width.
@@ -120,22 +197,24 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Te
     ## Scaled dot-product attention
 
     The output for a query is the mean of the values under its weights. For all queries at
-    once, as rows of $Q$, that is two matrix products with a softmax of each row between them:
+    once that is two matrix products with a softmax of each row between them (eq. 1):
 
     $$
     \operatorname{Attention}(Q, K, V)
-    = \operatorname{softmax}\!\left(\frac{Q K^\top}{\sqrt{d_k}}\right) V \tag{1}
+    = \operatorname{softmax}\!\left(\frac{Q K^\top}{\sqrt{d_k}}\right) V.
     $$
 
     Nothing here depends on the order of keys and values: shuffle the pairs, and the output
-    stays the same. Whoever wants attention to know about order must put it into the vectors.
+    stays the same. What a model knows about order must come from elsewhere: from vectors that carry
+    their positions, from something added to the scores, or from the mask.
 
-    `torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)` is the same
-    function, and our tests hold the two to the same outputs and gradients. Its fast kernels
-    work through the keys in tiles and never store the `(T, S)` weights, so it is what to call
-    when speed counts. We write equation 1 out, since the weights are what there is to see.
+    With the function above, equation 1 is `attention_weights(q, k, mask) @ v`. We call
+    PyTorch's kernel for it, which works through the keys in tiles and never stores the `(T, S)`
+    weights ([Dao 2022](https://arxiv.org/abs/2205.14135)). Our tests hold the two to the same
+    outputs and gradients.
     """
-    return attention_weights(q, k, mask) @ v  # (..., T, D)
+    # The two differ for a query that may attend nowhere: here it gets zeros.
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (..., T, D)
 
 
 def causal_mask(T: int, device: torch.device | None = None) -> Tensor:
@@ -153,8 +232,8 @@ def causal_mask(T: int, device: torch.device | None = None) -> Tensor:
 
 def padding_mask(lengths: Tensor, S: int) -> Tensor:
     r"""
-    Sequences of unequal length are filled up to a common one, and the *padding* mask keeps
-    the filling out of every mean. `torch.nn.MultiheadAttention` marks the reverse, what to
+    Sequences of unequal length are padded to a common one, and the *padding* mask keeps the
+    padding out of every mean. `torch.nn.MultiheadAttention` marks the opposite, what to
     *leave out*: its masks are ours with `~`.
     """
     real = torch.arange(S, device=lengths.device) < lengths[:, None]  # (B, S)
@@ -167,7 +246,7 @@ class MultiHeadAttention(nn.Module):
 
     A softmax makes *one* mean. If a position needs its verb and also its subject, one set of
     weights can only blend the two values. So we let $h$ heads look at once, each through
-    projections of its own, and join what they bring (section 3.2.2):
+    projections of its own, and concatenate what they find (section 3.2.2):
 
     $$
     \begin{aligned}
@@ -182,9 +261,9 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, width: int, heads: int, bias: bool = False) -> None:
         r"""
         With $d_k = d_v = d_{\text{model}} / h$ the $h$ matrices $W^Q_i$ side by side form one
-        square matrix. So one product serves all heads: together they cost what one head of
-        full width does, $4\, d_{\text{model}}^2$ weights whatever $h$ is. As written in the
-        paper the projections have no bias; many later models add one.
+        square matrix. So one product serves all heads, and together they have as many weights as
+        one head of full width, $4\, d_{\text{model}}^2$ whatever $h$ is. The paper writes no bias
+        in the projections; many later models have one.
         """
         super().__init__()
         if width % heads:
@@ -197,8 +276,8 @@ class MultiHeadAttention(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         r"""
-        Head $i$ takes the $i$-th run of $d_k$ features. Its axis goes before the positions,
-        where attention treats heads as it treats sequences: each for itself.
+        Head $i$ takes the $i$-th run of $d_k$ features. The axis of the heads goes before that of
+        the positions, so that attention treats heads as it treats sequences, each on its own.
         """
         B, T, C = x.shape
         x = x.view(B, T, self.heads, C // self.heads)  # (B, T, H, D)
@@ -209,7 +288,7 @@ class MultiHeadAttention(nn.Module):
     ) -> Tensor:
         r"""
         In the paper queries, keys and values are three arguments. Its three uses of attention
-        (section 3.2.3) need two, since keys and values always come from the same place. That
+        (section 3.2.3) need only two, since keys and values always come from the same place. That
         is `x` itself (self-attention) unless a `memory` is given (cross-attention, as from a
         decoder to its encoder).
         """
@@ -225,7 +304,7 @@ class MultiHeadAttention(nn.Module):
         self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         r"""
-        What `forward` averages with, for whoever wants to look at the heads.
+        The weights of the means that `forward` takes, to look at.
         """
         memory = x if memory is None else memory  # (B, S, C)
         q, k = self.split(self.query(x)), self.split(self.key(memory))
@@ -237,11 +316,11 @@ class Config:
     r"""
     ## Configuration
 
-    One layer is the control: `--layers 1`.
+    The control has a single layer: `--layers 1`.
     """
 
     layers: int = 2
-    "layers of attention; one cannot look up"
+    "layers of attention; one alone cannot look anything up"
     heads: int = 4
     "heads of a layer"
     width: int = 64
@@ -258,7 +337,7 @@ class Config:
     "learning rate of Adam"
 
 
-def draw(config: Config, B: int) -> tuple[Tensor, Tensor]:
+def sequences(config: Config, B: int) -> tuple[Tensor, Tensor]:
     r"""
     ## A task: associative recall
 
@@ -270,20 +349,20 @@ def draw(config: Config, B: int) -> tuple[Tensor, Tensor]:
     $$
 
     At each key of the second part the model must answer with its value. Keys and values are
-    the same symbols, paired anew in every sequence, so nothing can be learned by heart: the
+    the same symbols, paired anew in every sequence, so nothing can be memorised: the
     answer has to be looked up.
 
-    We return the tokens, and for each query the place where its answer stands.
+    We return the tokens and, for each query, the place of its answer.
     """
     N, V = config.pairs, config.symbols
     if V < N:
         raise UserError(f"{N} keys need {N} symbols or more, not {V}: raise --symbols")
-    # Sorting random numbers gives a random permutation, and its first N a draw without
+    # Sorting random numbers gives a random permutation, and its first N are drawn without
     # replacement: no key has two values.
     keys = torch.rand(B, V).argsort(1)[:, :N]  # (B, N)
     values = torch.rand(B, V).argsort(1)[:, :N]  # (B, N)
     shown = torch.stack([keys, values], dim=2).flatten(1)  # (B, 2*N)
-    # Pair i stands at 2i and 2i + 1, so a permutation of the pairs says where answers are.
+    # Pair i is at 2i and 2i + 1, so a permutation of the pairs says where answers are.
     places = 2 * torch.rand(B, N).argsort(1) + 1  # (B, N)
     queries = shown.gather(1, places - 1)  # (B, N)
     return torch.cat([shown, queries], dim=1), places  # (B, 3*N), (B, N)
@@ -294,18 +373,19 @@ class Recall(nn.Module):
     ## A model of nothing but attention
 
     **Why one layer is not enough.** The query $a$ can find its earlier self, since equal
-    symbols match. But the value stands *one position later*, and its own vector does not say
-    which key stood before it. Two layers can do it: in the first, each position takes a note
-    of the symbol before it; in the second, the query matches that note and reads the value
-    beside it. Such a pair of heads is known as an induction head
+    symbols match. But the value is *one position later*, and its own vector does not say
+    which key stood before it. Two layers can do it. In the first, a head copies to each
+    position the symbol just before it. In the second, a query looks for the position that holds
+    a copy of its own symbol, and reads the value there. The second head is known as an
+    *induction head*, and the two together as an induction circuit
     ([Olsson 2022](https://arxiv.org/abs/2209.11895)).
 
     Each layer adds what it found to what was there, and normalises:
     $\operatorname{LayerNorm}(x + \operatorname{Sublayer}(x))$, as in section 3.1. The other
-    sublayer of the paper, a network at each position, is left out: moving information is
-    all that this task asks for.
+    sublayer of the paper, a network at each position, is left out, since this task only
+    moves information.
 
-    Positions are learned vectors added to the symbols. The paper found them as good as its
+    Positions are learned vectors added to the symbols. The paper found them about as good as its
     sinusoids (table 3, row E).
     """
 
@@ -335,8 +415,8 @@ def patterns(model: Recall, tokens: Tensor) -> list[Tensor]:
     r"""
     ## Looking at the heads
 
-    A hook sees what each layer is given and asks the layer for the weights that it makes of
-    it. So a model need not keep them in case somebody wants to look.
+    A hook sees the input of each layer and computes the attention weights from it again. So the
+    model need not keep them in case somebody wants to look.
     """
     seen: list[Tensor] = []
 
@@ -358,7 +438,7 @@ def evaluate(model: Recall, tokens: Tensor, places: Tensor) -> dict[str, float]:
 
     How often the answer is right, and why: the weight that the best head of the last layer
     puts on the place of the answer. A model that knows which values occurred but not with
-    which key guesses right once in $N$.
+    which key is right once in $N$.
     """
     N = places.shape[1]
     answers = tokens.gather(1, places)  # (B, N)
@@ -368,7 +448,6 @@ def evaluate(model: Recall, tokens: Tensor, places: Tensor) -> dict[str, float]:
     found = asked.gather(3, where).mean(dim=(0, 2, 3))  # (H,)
     return {
         "accuracy": right.float().mean().item(),
-        "guess": 1 / N,
         "weight_on_answer": found.max().item(),
     }
 
@@ -377,25 +456,24 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## Training
 
-    Every step draws sequences that the model has never seen. One layer learns which symbols
-    are values here, and stays at a loss of $\ln N$, the price of a guess among them. In two
-    layers neither is of use without the other. So little happens at first, and then both fall
-    into place at once: watch the loss drop.
+    Every step draws new sequences. One layer learns which symbols are values here, and stays at
+    a loss of $\ln N$, that of a guess among them. With two layers, neither is of use without the
+    other. So the loss stays there for a while too, and drops when both begin to work.
 
     Adam has the paper's $\beta_2 = 0.98$ and $\epsilon = 10^{-9}$ (section 5.3). We leave out
     the warm-up of its learning rate, which a model this small does not need.
 
     The picture shows one sequence: a row for each layer, a column for each head, queries
-    downwards, keys to the right. Look for the line beside the diagonal in the first row,
-    "the symbol before me", and in the last lines of the second row for single dots, each on
-    an answer.
+    downwards, keys to the right. Look in the first row for a line just below the diagonal, where
+    a head copies the symbol before, and in the second row, at the bottom, for single dots, each
+    on an answer.
     """
     run = Run(config, options)
     recaller = Recall(config)
     model = run.prepare(recaller)
-    optimizer = torch.optim.Adam(model.parameters(), config.lr, (0.9, 0.98), eps=1e-9)
+    optimizer = torch.optim.Adam(model.parameters(), config.lr, (0.9, 0.98), 1e-9, fused=True)
     for _ in run.steps(config.steps, model=model, optimizer=optimizer):
-        drawn = draw(config, config.batch)
+        drawn = sequences(config, config.batch)
         tokens, places = (run.share(t).to(run.device) for t in drawn)  # (B, T), (B, N)
         with run.autocast():
             logits = model(tokens)[:, -config.pairs :]  # (B, N, V)
@@ -405,21 +483,21 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
         run.update(optimizer, clip=1.0)
         run.log(loss=loss)
 
-    tokens, places = (t.to(run.device) for t in draw(config, 1000))
+    tokens, places = (t.to(run.device) for t in sequences(config, 1000))
     maps = torch.cat([weights[0] for weights in patterns(recaller, tokens[:1])])
     maps = maps.repeat_interleave(8, dim=1).repeat_interleave(8, dim=2)
-    run.image("heads", grid(maps, columns=config.heads))
+    run.show("heads", grid(maps, columns=config.heads))
     return run.finish(**evaluate(recaller, tokens, places))
 
 
 # ## What changed since
 #
-# Equation 1 has outlived most of what stood around it in 2017. What changed is around it:
+# Equation 1 has outlived most of what surrounded it in 2017. What has changed:
 #
 # - **What it is part of.** The rest of the paper is the [Transformer](transformer.py). Its
 #   decoder alone writes text ([GPT-2](gpt2.py)), its encoder alone reads text
-#   ([BERT](bert.py)) or the patches of an image ([ViT](../vision/vit.py)). Between pixels it
-#   helps to [remove noise](../diffusion/ddpm.py#attention-between-pixels).
+#   ([BERT](bert.py)) or the patches of an image ([ViT](../vision/vit.py)). Between pixels,
+#   attention helps to [remove noise](../diffusion/unet.py#attention-between-pixels).
 # - **Where positions enter.** [Rotary embedding](llama.py#rotary-positions) turns queries and
 #   keys by their positions, so that scores see distances (Su 2021,
 #   [arXiv](https://arxiv.org/abs/2104.09864)). ALiBi
@@ -430,8 +508,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   [arXiv](https://arxiv.org/abs/1911.02150)), or the heads of a [group](llama.py#grouped-queries)
 #   do (Ainslie 2023, [arXiv](https://arxiv.org/abs/2305.13245)).
 # - **How it is computed.** FlashAttention goes through the keys tile by tile with a running
-#   softmax. Same numbers, but memory grows with `T` and no longer with `T * S` (Dao 2022,
-#   [arXiv](https://arxiv.org/abs/2205.14135)).
+#   softmax. The result is the same, but memory grows with `T` and no longer with `T * S` (Dao
+#   2022, [arXiv](https://arxiv.org/abs/2205.14135)).
 
 if __name__ == "__main__":
     main(train)

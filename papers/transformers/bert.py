@@ -2,7 +2,6 @@ r"""
 ---
 title: BERT
 summary: Hide some words, guess them from both sides, and the encoder learns what text is about.
-topic: transformers
 paper: "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding"
 authors: [Jacob Devlin, Ming-Wei Chang, Kenton Lee, Kristina Toutanova]
 year: 2018
@@ -11,41 +10,134 @@ notation:
   'L': layers
   'H': width
   'A': heads
-  'T_i': hidden
+  'T_i': states
+acronyms: [MLM, NSP, WordPiece]
+needs: [transformers/transformer]
+equals:
+  what: transformers.BertForPreTraining
+  within: 1e-8
+  test: test_outputs_and_gradients_are_those_of_transformers
+figure:
+  file: figures/bert.svg
+  alt: >-
+    Six tokens of a sentence, of which one is hidden by [MASK]. Lines from all of them, from the
+    left and from the right, lead to its place in the blocks. From there a linear layer and a
+    softmax guess cat. The first token, [CLS], answers whether B follows A.
+  caption: >-
+    A gap sees both sides. The model has to guess only what was hidden, and at `[CLS]` whether B
+    follows A.
+metrics:
+  accuracy: {name: hidden characters that are guessed, unit: "%", better: higher}
+  validation_loss: {name: loss on held-out text, unit: nats a character, better: lower}
+  next_accuracy: {name: right about whether B follows A, unit: "%", better: higher}
+  loss: {name: loss of hidden characters, unit: nats a character, better: lower, scale: log}
+  next_loss: {name: loss of whether B follows A, unit: nats, better: lower, scale: log}
 runs:
   both sides: ""
   left context only: --no-bidirectional
+shows:
+  gaps: >-
+    held-out sequences, as given (□ is a hidden character) and with the model's guesses
 claims:
   - what: a hidden token is easier to guess from both sides than from the left alone
     paper: "after fine-tuning, SQuAD F1 87.9 against 77.8 (table 5, No NSP and LTR & No NSP)"
     run: both sides
+    control: left context only
     metric: accuracy
-  - what: the same model that sees only what stands to the left
-    paper: "table 5, LTR & No NSP"
-    run: left context only
-    metric: accuracy
-  - what: whether one text goes on in another can be predicted
-    paper: "97 to 98 % on whole sentences (section 3.1, footnote)"
+    margin: 0.03
+  - what: whether one text continues another can be predicted
+    paper: "97 to 98 % (section 3.1, footnote 5), on pairs of up to 512 tokens; a coin is right
+      half of the time"
     run: both sides
     metric: next_accuracy
+    than: 0.5
+    margin: 0.1
   - what: fine-tuned, it is better than anything before it at eleven language tasks
     paper: "GLUE 80.5, SQuAD 1.1 test F1 93.2 (abstract)"
-    note: "not run: it takes the released weights and those tasks' data"
+    note: "not run here: needs the released weights and the data of those tasks"
+deviations:
+  - what: which tokens are hidden
+    paper: 15 % of all, at random (section 3.1)
+    ours: each with a probability of 15 %, anew in every step
+    others: "the release: 15 % of each sequence, at most 20 by default, drawn ten times in advance;
+      transformers' collator: as ours, but a random token may also be a marker"
+    matters: "hardly: the same shares on average"
+    test: test_shares_are_15_and_80_10_10
+  - what: the activation
+    paper: GELU (appendix A.2)
+    ours: $x\,\Phi(x)$, exact
+    others: "the release: exact at first, later approximated by a hyperbolic tangent; transformers:
+      exact"
+    matters: "no: they differ by less than 0.0005"
+    test: test_the_tanh_in_the_release_is_nearly_gelu
+  - what: a norm on the sum of the embeddings
+    paper: not said
+    ours: one
+    others: "the release and transformers: one"
+    matters: "yes: the layers see another input"
+    test: test_a_norm_below_and_a_layer_above_the_papers_encoder
+  - what: between the vector of [CLS] and the classifier
+    paper: nothing (figure 1)
+    ours: a layer with a tanh, the pooler
+    others: "the release and transformers: the same"
+    matters: "yes, for loading weights"
+    test: test_a_norm_below_and_a_layer_above_the_papers_encoder
+  - what: initial weights
+    paper: not said
+    ours: normal with deviation 0.02 at width 768, cut off at two deviations
+    others: "the release: the same; transformers: not cut off"
+    matters: "hardly: the cut leaves a deviation of 0.0176"
+    test: test_weights_are_drawn_as_in_the_release
+  - what: epsilon of the norms
+    paper: not said
+    ours: 1e-12
+    others: "the release and transformers: the same; torch.nn.LayerNorm: 1e-5"
+    matters: "only for vectors that hardly vary"
+    test: test_norms_have_the_epsilon_of_the_release
+  - what: dropout on the weights of attention
+    paper: "0.1 on all layers (appendix A.2)"
+    ours: none on these weights
+    others: "the release and transformers: 0.1"
+    matters: "in training alone"
+    test: test_only_theirs_drops_weights_of_attention
+  - what: the optimizer
+    paper: "Adam with L2 weight decay of 0.01 (appendix A.2)"
+    ours: AdamW, all weights decay
+    others: "the release: no bias correction, norms and biases do not decay"
+    matters: "in the first steps: without correction the first is 3.2 times as large"
+    test: test_without_bias_correction_the_first_step_is_three_times_as_large
+  - what: warm-up
+    paper: "10,000 of a million steps (appendix A.2)"
+    ours: a tenth of the steps
+    matters: "not tried: a hundredth of our steps would be twelve"
+    test: test_learning_rate_rises_and_falls_along_lines
+mistakes:
+  - what: a loss on all tokens and not on the hidden ones alone
+    mutant: the loss asks for all tokens
+    caught: test_shares_are_15_and_80_10_10
+  - what: "replacing every chosen token by [MASK]"
+    mutant: all that are chosen are masked
+    caught: test_shares_are_15_and_80_10_10
+  - what: attending to the padding
+    mutant: filling is read
+    caught: test_outputs_and_gradients_are_those_of_transformers
+exercises: [FeedForward.forward, Bert.forward, hide, couples]
+changes: {from: transformers/transformer}
 ---
 
 # BERT
 
-A model that predicts the next word may only look to the left. For *writing* that is right.
-For *understanding* it is half the evidence: in "the bank of the river" the word that matters
-comes after. But a model that sees both sides cannot be asked for the next word, since it
-sees it. BERT asks for something else: some words of a text are hidden, and the model guesses
-them from what is left on both sides.
+A model that predicts the next word may look only to the left. For *writing* that is right.
+For *understanding* it is half the evidence: in "the bank of the river" the word that decides
+comes after. But a model that sees both sides cannot learn to predict the next word, since it
+already sees it. BERT learns something else: some words of a text are hidden, and the model
+guesses them from what is left on both sides.
 
-The model is the encoder of the [Transformer](transformer.py) as published. What is learned by
-guessing is then kept, and a small layer is trained on top for each task at hand: *pre-training*
-and *fine-tuning*. Below we write the model, both tasks of its pre-training, and a function
-that loads the released weights. Then we train a small one on characters, once with both sides
-and once with the left alone. Sections are those of version 2 on arXiv.
+The model is the encoder of the [Transformer](transformer.py) as published. Its weights, learned
+by guessing, are then trained further for each task, with one small layer on top:
+*pre-training* and *fine-tuning*. Below we write the model, both tasks of its pre-training, and
+a function that loads the released weights. Then we train a small one on characters, once with
+the context on both sides and once with the left alone. Sections are those of version 2 on arXiv.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -65,18 +157,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Options, Run, Share, UserError, main, published
-from papers.common.data import Characters, text
-from papers.common.published import renamed, settings, tensors, tokenizer
+from papers.common import Options, Run, Share, UserError, main
+from papers.common.data import TEXTS, Characters, text
+from papers.common.names import Names
+from papers.common.prompts import tokenizer
+from papers.common.published import fill, save, settings, tensors
 from papers.transformers import transformer
 from papers.transformers.attention import MultiHeadAttention, causal_mask, padding_mask
 from papers.transformers.transformer import EncoderLayer
 
-# Four tokens stand for no word. The filling of short sequences is 0 in the released vocabulary
-# too; the other numbers are ours.
+# Four tokens are not words. The padding of short sequences has the number 0 in the released
+# vocabulary too; the other numbers are our own.
 PAD, CLS, SEP, MASK, WORDS = 0, 1, 2, 3, 4
 
-# What `F.cross_entropy` leaves out.
+# A target that `F.cross_entropy` leaves out.
 IGNORED = -100
 
 
@@ -84,8 +178,8 @@ class FeedForward(transformer.FeedForward):
     r"""
     ## A smoother unit
 
-    The feed-forward network of the Transformer, with a GELU for its ReLU (appendix A.2): $x$
-    times the probability that a standard normal variable stays below it ([Hendrycks
+    The feed-forward network of the Transformer, with a GELU in place of its ReLU (appendix A.2):
+    $x$ times the probability that a standard normal variable is below $x$ ([Hendrycks
     2016](https://arxiv.org/abs/1606.08415)).
 
     $$
@@ -94,8 +188,8 @@ class FeedForward(transformer.FeedForward):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = F.gelu(self.expand(x))  # (B, T, M)
-        y: Tensor = self.contract(inner)  # (B, T, C)
+        wide = F.gelu(self.up(x))  # (B, T, M)
+        y: Tensor = self.down(wide)  # (B, T, C)
         return y
 
 
@@ -104,7 +198,7 @@ class Config:
     r"""
     ## Configuration
 
-    The defaults learn from characters for about a minute.
+    The defaults learn from characters.
     """
 
     layers: int = 2
@@ -116,11 +210,11 @@ class Config:
     context: int = 33
     "tokens of a sequence, and positions that the model knows"
     dropout: Share = 0.0
-    "share of what a sublayer adds that is zeroed in training"
+    "share of a sublayer's output that is zeroed in training"
     share: Share = 0.15
-    "share of the tokens to guess"
+    "share of the tokens that are hidden and guessed"
     bidirectional: bool = True
-    "look to both sides, and not only to the left"
+    "look to both sides; without, only to the left"
     batch: int = 64
     "sequences in a batch"
     lr: float = 5e-3
@@ -133,9 +227,10 @@ class Config:
 #
 # Section 3 and appendix A.2. The released English vocabulary has 30,522 word pieces ("a 30,000
 # token vocabulary", section 3). The encoder with its embeddings and the pooler has 109,482,240
-# weights as `BASE` and 335,141,888 as `LARGE`: the 110 and 340 million of the paper. The
-# two heads that are only for pre-training add 624,188 and 1,084,220, where the scores of the
-# tokens count for their bias alone, since their matrix is the embedding's.
+# weights as `BASE` and 335,141,888 as `LARGE`: the 110 and 340 million of the paper. The two
+# heads that are only for pre-training add 624,188 and 1,084,220. For the scores of tokens that
+# counts only the bias, since their matrix is that of the embeddings. The paper trains on 128
+# tokens for the first nine tenths of its steps; we keep one length.
 VOCABULARY = 30_522
 BASE = Config(
     layers=12, heads=12, width=768, context=512, dropout=0.1, batch=256, lr=1e-4, steps=1_000_000
@@ -147,16 +242,16 @@ class Bert(nn.Module):
     r"""
     ## The encoder
 
-    A sequence is `[CLS] A [SEP] B [SEP]`. Each token is the sum of three embeddings, all
-    learned: which word, which position, and whether segment A or B (figure 2). The sum is
-    normalised, which the paper does not say and the released code does; then come the layers,
+    A sequence is `[CLS] A [SEP] B [SEP]`. Each token enters as the sum of three embeddings, all
+    learned: for the word, for the position, and for the segment, A or B (figure 2). The sum is
+    normalised, as in the released code, though the paper does not say so. Then come the layers,
     post-norm as in the Transformer, here with biases in attention.
 
-    $T_i$ is what comes out for token $i$. The `pooled` vector stands for the whole sequence:
-    that of `[CLS]`, through one more layer with a tanh. The released model adds it between
+    $T_i$ is what comes out for token $i$. The `pooled` vector stands for the whole sequence: it
+    is that of `[CLS]`, through one more layer with a tanh, which the released model has between
     the $C$ of figure 1 and the classifier.
 
-    Dropout of 0.1 "on all layers" covers the weights of attention too in the released code.
+    In the released code the dropout of 0.1 "on all layers" falls on the weights of attention too.
     Our attention has none there.
     """
 
@@ -169,7 +264,7 @@ class Bert(nn.Module):
         self.segments = nn.Embedding(2, C)
         self.norm = nn.LayerNorm(C)
         self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(encoder_layer(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(encoder_layer(config) for _ in range(config.layers))
         self.pooler = nn.Linear(C, C)
 
     def forward(self, tokens: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,14 +272,14 @@ class Bert(nn.Module):
         if (most := len(self.positions.weight)) < T:
             raise UserError(f"{T} tokens are too many: the model knows {most} positions")
         x = self.tokens(tokens) + self.segments(segments) + self.positions.weight[:T]  # (B, T, C)
-        hidden = self.dropout(self.norm(x))  # (B, T, C)
+        x = self.dropout(self.norm(x))  # (B, T, C)
         mask = padding_mask((tokens != PAD).sum(1), T)  # (B, 1, 1, T)
         if not self.bidirectional:
             mask = mask & causal_mask(T, tokens.device)  # (B, 1, T, T)
-        for layer in self.layers:
-            hidden = layer(hidden, mask)
-        pooled = self.pooler(hidden[:, 0]).tanh()  # (B, C)
-        return hidden, pooled  # (B, T, C), (B, C)
+        for block in self.blocks:
+            x = block(x, mask)  # (B, T, C)
+        pooled = self.pooler(x[:, 0]).tanh()  # (B, C)
+        return x, pooled  # (B, T, C), (B, C)
 
 
 def encoder_layer(config: Config) -> EncoderLayer:
@@ -201,75 +296,85 @@ class Pretraining(nn.Module):
     embeddings, as in the Transformer, plus a bias for each token. The second says from the
     pooled vector whether B follows A.
 
-    Weights are drawn from a normal distribution of deviation 0.02, as in the released code (the
-    paper does not tell). At a width of 768, that is; for a smaller one we draw in proportion to
-    one over the root of the width, so that sums keep their size. The $\epsilon$ in the norms
-    is $10^{-12}$, again as released.
+    The paper does not say how weights are initialised. The released code draws them from a normal
+    distribution with deviation 0.02, cut off at two deviations, and so do we at a width of 768. At
+    other widths our deviation is in proportion to one over the root of the width, so that sums keep
+    their size. The $\epsilon$ of the norms is $10^{-12}$, again as released.
     """
 
     def __init__(self, config: Config, vocabulary: int) -> None:
         super().__init__()
+        self.config = config
         C = config.width
         self.bert = Bert(config, vocabulary)
         self.transform = nn.Linear(C, C)
         self.norm = nn.LayerNorm(C)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
         self.follows = nn.Linear(C, 2)
+        std = 0.02 * math.sqrt(768 / C)
         for part in self.modules():
             if isinstance(part, nn.Linear | nn.Embedding):
-                nn.init.normal_(part.weight, std=0.02 * math.sqrt(768 / C))
+                nn.init.trunc_normal_(part.weight, std=std, a=-2 * std, b=2 * std)
             if isinstance(part, nn.Linear) and part.bias is not None:
                 nn.init.zeros_(part.bias)
             if isinstance(part, nn.LayerNorm):
                 part.eps = 1e-12
 
     def forward(self, tokens: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
-        hidden, pooled = self.bert(tokens, segments)  # (B, T, C), (B, C)
-        guess = self.norm(F.gelu(self.transform(hidden)))  # (B, T, C)
+        states, pooled = self.bert(tokens, segments)  # (B, T, C), (B, C)
+        guess = self.norm(F.gelu(self.transform(states)))  # (B, T, C)
         logits = F.linear(guess, self.bert.tokens.weight, self.bias)  # (B, T, V)
         return logits, self.follows(pooled)  # (B, T, V), (B, 2)
 
 
 # ## Published weights
 #
-# The hub's names, as regular expressions, and ours. What becomes empty has no use here.
-NAMES = {
-    # A copy of the tied embedding, its bias and a list of numbers: all of them are there twice.
-    r"^cls\.predictions\.decoder\..*|.*\.position_ids$": "",
-    r"^bert\.embeddings\.word_embeddings\.": "bert.tokens.",
-    r"^bert\.embeddings\.position_embeddings\.": "bert.positions.",
-    r"^bert\.embeddings\.token_type_embeddings\.": "bert.segments.",
-    r"^bert\.embeddings\.LayerNorm\.": "bert.norm.",
-    r"^bert\.encoder\.layer\.": "bert.layers.",
-    r"\.attention\.self\.": ".attention.",
-    r"\.attention\.output\.dense\.": ".attention.out.",
-    r"\.attention\.output\.LayerNorm\.": ".around_attention.norm.",
-    r"\.intermediate\.dense\.": ".feed_forward.expand.",
-    r"\.output\.dense\.": ".feed_forward.contract.",
-    r"\.output\.LayerNorm\.": ".around_feed_forward.norm.",
-    r"^bert\.pooler\.dense\.": "bert.pooler.",
-    r"^cls\.predictions\.transform\.dense\.": "transform.",
-    r"^cls\.predictions\.transform\.LayerNorm\.": "norm.",
-    r"^cls\.predictions\.bias$": "bias",
-    r"^cls\.seq_relationship\.": "follows.",
-    # Files of 2018 call the two vectors of a norm so.
-    r"\.gamma$": ".weight",
-    r"\.beta$": ".bias",
-}
+# The hub's names and ours. The files also hold a copy of the tied embedding and of its bias, and
+# old ones a list of the positions.
+NAMES = Names(
+    {
+        "bert.embeddings.word_embeddings": "bert.tokens",
+        "bert.embeddings.position_embeddings": "bert.positions",
+        "bert.embeddings.token_type_embeddings": "bert.segments",
+        "bert.embeddings.LayerNorm": "bert.norm",
+        "bert.encoder.layer.*.attention.output.dense": "bert.blocks.*.attention.out",
+        "bert.encoder.layer.*.attention.self": "bert.blocks.*.attention",
+        "bert.encoder.layer.*.attention.output.LayerNorm": "bert.blocks.*.around_attention.norm",
+        "bert.encoder.layer.*.intermediate.dense": "bert.blocks.*.feed_forward.up",
+        "bert.encoder.layer.*.output.dense": "bert.blocks.*.feed_forward.down",
+        "bert.encoder.layer.*.output.LayerNorm": "bert.blocks.*.around_feed_forward.norm",
+        "bert.pooler.dense": "bert.pooler",
+        "cls.predictions.transform.dense": "transform",
+        "cls.predictions.transform.LayerNorm": "norm",
+        "cls.predictions.bias": "bias",
+        "cls.seq_relationship": "follows",
+    },
+    unused=r"^cls\.predictions\.decoder\.|\.position_ids$",
+)
 
 
 def our_name(theirs: str) -> str:
-    return renamed(theirs, NAMES)
+    # Files of 2018 call the two vectors of a norm gamma and beta.
+    return NAMES.ours(theirs.replace("Norm.gamma", "Norm.weight").replace("Norm.beta", "Norm.bias"))
 
 
-def load_pretrained(folder: Path) -> Pretraining:
+def load_pretrained(folder: str | Path) -> Pretraining:
     r"""
+    ### From the hub
+
     Reads a folder with the `config.json` and `model.safetensors` of
     [google-bert/bert-base-uncased](https://huggingface.co/google-bert/bert-base-uncased) or its
-    sisters. All there is to do is to rename. Raises `UserError` when it holds no such model.
+    sisters. Only names differ. Raises `UserError` when it holds no such model.
+
+    A folder of `BertForMaskedLM` may lack the head for the second task. With zeros in its place
+    the answer there is always one half.
     """
     told = settings(folder, "bert")
-    told.requires(hidden_act="gelu", layer_norm_eps=1e-12)
+    told.requires(hidden_act="gelu", layer_norm_eps=1e-12, type_vocab_size=2)
+    told.refuses(is_decoder=True, add_cross_attention=True, tie_word_embeddings=False)
+    for name, value in {"position_embedding_type": "absolute", "pad_token_id": PAD}.items():
+        told.setdefault(name, value)
+        told.requires(**{name: value})
     config = Config(
         layers=told.count("num_hidden_layers"),
         heads=told.count("num_attention_heads"),
@@ -277,18 +382,57 @@ def load_pretrained(folder: Path) -> Pretraining:
         context=told.count("max_position_embeddings"),
         dropout=told.number("hidden_dropout_prob"),
     )
+    told.requires(intermediate_size=4 * config.width)
     with told.blueprint():
         model = Pretraining(config, told.count("vocab_size"))
-    return published.fill(model, tensors(folder, our_name), folder)
+    weights = tensors(folder, our_name)
+    if "BertForMaskedLM" in (told.get("architectures") or ()):
+        for name, place in model.state_dict().items():
+            if name.startswith(("bert.pooler.", "follows.")):
+                weights.setdefault(name, torch.zeros(place.shape))
+    # Settings of dropout, which is for training, and of a pooler that is always the same.
+    told.ignores(
+        *("attention_probs_dropout_prob", "classifier_dropout", "directionality", "pooler_type"),
+        *("pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers"),
+        "pooler_size_per_head",
+    )
+    return fill(model, weights, folder, NAMES.theirs)
+
+
+def save_pretrained(model: Pretraining, folder: str | Path) -> None:
+    r"""
+    ### To the hub
+
+    Writes such a folder, which transformers reads.
+    """
+    config = model.config
+    told = {
+        "architectures": ["BertForPreTraining"],
+        "model_type": "bert",
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-12,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "hidden_size": config.width,
+        "intermediate_size": 4 * config.width,
+        "max_position_embeddings": config.context,
+        "hidden_dropout_prob": config.dropout,
+        "attention_probs_dropout_prob": 0.0,
+        "is_decoder": not config.bidirectional,
+        "pad_token_id": PAD,
+        "type_vocab_size": 2,
+        "vocab_size": len(model.bias),
+    }
+    save(folder, told, {NAMES.theirs(name): tensor for name, tensor in model.state_dict().items()})
 
 
 @torch.no_grad()
-def fill(weights: Path, prompt: str = "Paris is the [MASK] of France.", best: int = 5) -> None:
+def unmask(weights: Path, prompt: str = "Paris is the [MASK] of France.", best: int = 5) -> None:
     r"""
     ## Filling gaps
 
     With the hub's folder at hand, `tokenizer.json` included,
-    `python papers/transformers/bert.py fill --weights bert-base-uncased --prompt "…"` prints
+    `python papers/transformers/bert.py unmask --weights bert-base-uncased --prompt "…"` prints
     the likeliest words for each `[MASK]`.
     """
     pieces = tokenizer(weights)
@@ -309,28 +453,29 @@ def hide(tokens: Tensor, vocabulary: int, share: float = 0.15) -> tuple[Tensor, 
     ## Task 1: guess the hidden tokens
 
     Section 3.1. Of all tokens 15 % are chosen, and the loss asks for those alone. If all of
-    them became `[MASK]`, the model would need to make nothing of the tokens that it sees, and
-    after pre-training it never sees a `[MASK]` again. So of the chosen
+    them became `[MASK]`, the model would be asked about `[MASK]` only, and in fine-tuning it
+    would meet a text without one. So of the chosen
 
     - 80 % become `[MASK]`,
     - 10 % become a random token,
-    - 10 % stay what they are,
+    - 10 % stay what they are.
 
-    and since any token may be false, or may be asked for, the model has to have an opinion on
-    each one. Random ones are 1.5 % of all tokens, too few to do harm (appendix A.1).
+    The model cannot know which tokens it will be asked for, or which were replaced, so it must
+    keep a vector for each one that takes its context into account. Random ones are 1.5 % of all
+    tokens, too few to do harm (appendix A.1).
 
-    We choose each token independently, so that the share is 15 % on average, and never one of
-    the markers. The `targets` hold the tokens that were chosen and `IGNORED` elsewhere.
+    We choose each token independently, so that the share is 15 % on average, and never a
+    marker. The `targets` hold the tokens that were chosen and `IGNORED` elsewhere.
     """
     chosen = (torch.rand(tokens.shape) < share) & (tokens >= WORDS)  # (B, T)
     if not chosen.any():
         raise UserError("no token was chosen to be guessed: raise --share or --batch")
     fate = torch.rand(tokens.shape)  # (B, T)
     others = torch.randint(WORDS, vocabulary, tokens.shape)  # (B, T)
-    hidden = tokens.masked_fill(chosen & (fate < 0.8), MASK)  # (B, T)
-    hidden = torch.where(chosen & (fate >= 0.8) & (fate < 0.9), others, hidden)  # (B, T)
+    masked = tokens.masked_fill(chosen & (fate < 0.8), MASK)  # (B, T)
+    masked = torch.where(chosen & (fate >= 0.8) & (fate < 0.9), others, masked)  # (B, T)
     targets = tokens.masked_fill(~chosen, IGNORED)  # (B, T)
-    return hidden, targets  # (B, T), (B, T)
+    return masked, targets  # (B, T), (B, T)
 
 
 def couples(stream: Tensor, size: int, context: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -338,8 +483,8 @@ def couples(stream: Tensor, size: int, context: int) -> tuple[Tensor, Tensor, Te
     ## Task 2: does B follow A?
 
     Section 3.1. Half of the time segment B is what follows A in the text, otherwise it comes
-    from anywhere. Segments of the paper are spans of text longer than a sentence. Ours are $N$
-    characters, cut regardless of words.
+    from a random place. The paper's segments are spans of text, typically "much longer than single
+    sentences" (appendix A.2). Ours are $N$ characters, cut without regard to words.
 
     Later work found this task of little use (see below). It is part of BERT all the same.
     """
@@ -363,8 +508,8 @@ def rate(step: int, steps: int) -> float:
     ## The learning rate
 
     A factor on it, which rises and falls along straight lines (appendix A.2). The paper
-    [warms up](../training/schedule.py#warm-up) for 10,000 of its million steps. We have a
-    thousand, and take a tenth.
+    [warms up](../training/schedule.py#warm-up) for 10,000 of its million steps. We have about a
+    thousand steps and take a tenth of them.
     """
     rise = max(1, steps // 10)
     return min((step + 1) / rise, (steps - step) / max(1, steps - rise))
@@ -372,32 +517,32 @@ def rate(step: int, steps: int) -> float:
 
 @torch.no_grad()
 def evaluate(
-    model: Pretraining, hidden: Tensor, targets: Tensor, segments: Tensor, follows: Tensor
+    model: Pretraining, masked: Tensor, targets: Tensor, segments: Tensor, follows: Tensor
 ) -> dict[str, float]:
     r"""
     ## What we measure
 
-    On the tokens that were chosen: how many are guessed, and the loss in nats. And how often
-    the model is right about whether B follows A.
+    The share of the chosen tokens that is guessed, the loss on them in nats, and how often the
+    model is right about whether B follows A.
     """
-    logits, next_logits = model(hidden, segments)  # (B, T, V), (B, 2)
+    logits, next_logits = model(masked, segments)  # (B, T, V), (B, 2)
     chosen = targets != IGNORED  # (B, T)
     right = (logits.argmax(-1) == targets)[chosen]
     return {
         "accuracy": right.float().mean().item(),
-        "test_loss": F.cross_entropy(logits[chosen], targets[chosen]).item(),
+        "validation_loss": F.cross_entropy(logits[chosen], targets[chosen]).item(),
         "next_accuracy": (next_logits.argmax(-1) == follows).float().mean().item(),
     }
 
 
 @torch.no_grad()
 def guesses(
-    model: Pretraining, tokenizer: Characters, hidden: Tensor, targets: Tensor, segments: Tensor
+    model: Pretraining, tokenizer: Characters, masked: Tensor, targets: Tensor, segments: Tensor
 ) -> Iterator[str]:
-    likeliest = model(hidden, segments)[0].argmax(-1)  # (B, T)
-    guessed = likeliest.where(targets != IGNORED, hidden)  # (B, T)
-    for row in range(len(hidden)):
-        for label, tokens in (("given", hidden), ("guess", guessed)):
+    likeliest = model(masked, segments)[0].argmax(-1)  # (B, T)
+    guessed = likeliest.where(targets != IGNORED, masked)  # (B, T)
+    for row in range(len(masked)):
+        for label, tokens in (("given", masked), ("guess", guessed)):
             # The markers, in the order of their numbers.
             signs = "".join(
                 " ||□"[token] if token < WORDS else tokenizer.decode([token - WORDS])
@@ -411,27 +556,28 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     ## Training
 
     The loss is the sum of the two means (appendix A.2). The text is Python's own reference, by
-    character, and its last tenth is kept for the measures. Guessing with the left context only
-    is the control: the same tokens hidden, but every position blind to what comes after. Its
-    `[CLS]` comes first and so sees nothing at all. Whether B follows A is then a toss of a coin,
-    which is why the left-to-right model of the paper's table 5 goes without that task.
+    character, and its last tenth is held out for the measures. The control guesses from the left
+    context only: the same tokens are hidden, but no position sees what comes after it.
+    Its `[CLS]` comes first and so sees nothing but itself, and whether B follows A becomes the toss
+    of a coin. The left-to-right model of the paper's table 5 is trained without that task too,
+    which makes it "directly comparable to OpenAI GPT" (section 5.1).
     """
     run = Run(config, options)
-    source = text(run.options.data or "docs")
-    tokenizer = Characters.fit(source)
-    stream, vocabulary = tokenizer.encode(source) + WORDS, len(tokenizer) + WORDS
-    kept = len(stream) // 10
+    words = text(run.options.data or "docs")
+    characters = Characters.fit(words)
+    tokens, vocabulary = characters.encode(words) + WORDS, len(characters) + WORDS
+    cut = len(tokens) * 9 // 10
     learner = Pretraining(config, vocabulary)
     model = run.prepare(learner)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config.steps))
 
     for _ in run.steps(config.steps, model=model, optimizer=optimizer, schedule=schedule):
-        tokens, segments, follows = couples(stream[:-kept], config.batch, config.context)
-        batch = (*hide(tokens, vocabulary, config.share), segments, follows)
-        hidden, targets, segments, follows = (run.share(x).to(run.device) for x in batch)
+        x, segments, follows = couples(tokens[:cut], config.batch, config.context)
+        batch = (*hide(x, vocabulary, config.share), segments, follows)
+        masked, targets, segments, follows = (run.share(t).to(run.device) for t in batch)
         with run.autocast():
-            logits, next_logits = model(hidden, segments)  # (B, T, V), (B, 2)
+            logits, next_logits = model(masked, segments)  # (B, T, V), (B, 2)
             guess_loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
             next_loss = F.cross_entropy(next_logits, follows)
         optimizer.zero_grad()
@@ -441,32 +587,33 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
         run.log(loss=guess_loss, next_loss=next_loss)
 
     learner.eval()
-    tokens, segments, follows = couples(stream[-kept:], 1000, config.context)
-    hidden, targets = hide(tokens, vocabulary, config.share)
-    given = [x.to(run.device) for x in (hidden, targets, segments, follows)]
-    for line in guesses(learner, tokenizer, *(x[:3] for x in given[:3])):
-        run.say(line)
-    return run.finish(**evaluate(learner, *given))
+    x, segments, follows = couples(tokens[cut:], 1000, config.context)
+    masked, targets = hide(x, vocabulary, config.share)
+    held_out = [t.to(run.device) for t in (masked, targets, segments, follows)]
+    shown = guesses(learner, characters, *(t[:3] for t in held_out[:3]))
+    run.show("gaps", "\n".join(shown))
+    return run.finish(**evaluate(learner, *held_out))
 
 
 # ## What changed since
 #
 # - **Next sentences** proved dispensable. RoBERTa leaves the task out and does as well or better;
-#   it also draws new gaps each time that a text is seen, as we do, and trains for longer (Liu
-#   2019, [arXiv](https://arxiv.org/abs/1907.11692)). ALBERT asks instead which of two segments
-#   came first (Lan 2019, [arXiv](https://arxiv.org/abs/1909.11942)).
-# - **Every token gives a gradient.** A loss on 15 % of the tokens is wasteful. ELECTRA lets a
-#   small model fill the gaps and asks the large one, of each token, whether it was replaced
+#   it also hides different tokens each time that it reads a text, as we do, and trains for longer
+#   (Liu 2019, [arXiv](https://arxiv.org/abs/1907.11692)). ALBERT asks instead which of two
+#   segments came first (Lan 2019, [arXiv](https://arxiv.org/abs/1909.11942)).
+# - **A loss on every token.** A loss on 15 % of them is wasteful. ELECTRA lets a
+#   small model fill the gaps, and asks the large one of each token whether it was replaced
 #   (Clark 2020, [arXiv](https://arxiv.org/abs/2003.10555)).
-# - **More gaps.** 40 % hidden can be better than 15 % (Wettig 2022,
+# - **More gaps.** Hiding 40 % can be better than hiding 15 %, for large models (Wettig 2022,
 #   [arXiv](https://arxiv.org/abs/2202.08005)).
-# - **Images** are read by the same encoder in [ViT](../vision/vit.py), and learned from by
-#   hiding three quarters of their patches (He 2021, [arXiv](https://arxiv.org/abs/2111.06377)).
-# - **Models that only look left**, from [GPT-2](gpt2.py) to [LLaMA](llama.py) and beyond, took
-#   over most tasks as they grew, since one that writes can be asked anything. Encoders
-#   stay where a text must become a vector or a label quickly: search, ranking, filters. For
-#   these ModernBERT takes over LLaMA's [rotary positions](llama.py#rotary-positions) and a gate
+# - **Images** are read by the same encoder in [ViT](../vision/vit.py), and it can learn from
+#   images without labels when three quarters of the patches are hidden (He 2021,
+#   [arXiv](https://arxiv.org/abs/2111.06377)).
+# - **Models that look only left**, from [GPT-2](gpt2.py) to [LLaMA](llama.py) and beyond, took
+#   over most tasks as they grew, since a model that writes can be asked anything. Encoders
+#   remain where a text must quickly become a vector or a label: search, ranking, filters. For
+#   these, ModernBERT has [rotary positions](llama.py#rotary-positions) and a gate, as LLaMA does
 #   (Warner 2024, [arXiv](https://arxiv.org/abs/2412.13663)).
 
 if __name__ == "__main__":
-    main(train, fill=fill)
+    main(train, data=TEXTS, unmask=unmask)

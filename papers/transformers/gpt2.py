@@ -1,65 +1,163 @@
 r"""
 ---
 title: GPT-2
-summary: Predict the next token, on enough text, with a stack of blocks that stays calm when deep.
-topic: transformers
+summary: Predict the next token, on enough text, with a stack of blocks that trains when it is deep.
 paper: Language Models are Unsupervised Multitask Learners
 authors: [Alec Radford, Jeffrey Wu, Rewon Child, David Luan, Dario Amodei, Ilya Sutskever]
 year: 2019
 url: https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf
+acronyms: [GPT]
+needs: [transformers/transformer, optimizers/adam]
+equals:
+  what: transformers.GPT2LMHeadModel
+  within: 1e-8
+  test: test_outputs_and_gradients_are_those_of_transformers
 notation:
   's_i': tokens
   'd_{\text{model}}': C
   'h': H
-  'N': 2 * config.layers
+  'N': N
+figure:
+  file: figures/gpt2.svg
+  alt: >-
+    Tokens and positions are embedded and added. In a block, norm1 and attention, then norm2 and
+    feed_forward are each added to the stream, which goes past them. After the blocks stand
+    norm, the embedding transposed, and a softmax. At the side, attention's mask, a triangle,
+    and the wider inside of feed_forward.
+  caption: >-
+    The thick line is the residual stream: from the last layer to the first, a gradient meets
+    nothing on it. A position sees itself and what came before it.
+metrics:
+  validation_loss: {name: loss on held-out text, unit: nats a character, better: lower}
 runs:
   four layers: ""
-  a quarter of the width: --width 32 --heads 1
-  blind to the past: --context 1
+  a quarter of the width: --width 16 --heads 1
+  the last character only: --context 1 --batch 1024
+  a sixteenth of the context: --context 8 --batch 128
+  Shakespeare: --data tiny-shakespeare
+  Shakespeare, the last character only: --data tiny-shakespeare --context 1 --batch 1024
+shows:
+  continuation: >-
+    written by the model after the prompt
 claims:
   - what: more capacity lowers the loss on held-out text
     paper: "perplexity on WebText falls with every size from 117M to 1542M (section 4, figure 4)"
     run: four layers
+    control: a quarter of the width
     metric: validation_loss
-  - what: the same with a quarter of the width
-    paper: "as above"
-    run: a quarter of the width
+    margin: 0.1
+  - what: a longer context lowers it too, at the same number of characters in a batch
+    paper: "context from 512 to 1024 tokens (section 2.3), without a comparison"
+    run: four layers
+    control: a sixteenth of the context
     metric: validation_loss
-  - what: without earlier tokens to attend to, only the last one is left to predict from
+    margin: 0.1
+    note: "in 1,800 steps it does not pay, probably since a batch of eight long texts varies less
+      than one of 128 short ones"
+  - what: what comes before the last character lowers it by more than half a nat
     paper: "not in the paper: our control"
-    run: blind to the past
+    run: four layers
+    control: the last character only
     metric: validation_loss
+    margin: 0.5
+  - what: and so it does in plays
+    paper: "as above"
+    run: Shakespeare
+    control: Shakespeare, the last character only
+    metric: validation_loss
+    margin: 0.5
+  - what: it does tasks that it was not trained for
+    paper: "state of the art on 7 of 8 data sets, without training on them (abstract)"
+    note: "not run here: needs the released weights, which `generate` loads, and those data sets"
+deviations:
+  - what: initial weights
+    paper: "not mentioned; GPT-1: normal with deviation 0.02"
+    ours: "0.02 at width 768, elsewhere in proportion to one over the root of the width"
+    others: "the released code and transformers: 0.02 at every width"
+    matters: "yes, for narrow models: with 0.02 the logits and scores of ours start out near zero"
+    test: test_the_initial_spread_of_scores_does_not_depend_on_the_width
+  - what: initial vectors of positions
+    paper: not mentioned
+    ours: "as those of tokens"
+    others: "the released code: half of that, 0.01; transformers: as ours"
+    matters: "at the start of training"
+    test: test_what_writes_to_the_stream_starts_smaller
+  - what: dropout
+    paper: "not mentioned; 0.1 in GPT-1"
+    ours: none
+    others: "transformers, and the settings on the hub: 0.1"
+    matters: in long training on little text; the outputs of published weights are the same
+    test: test_outputs_and_gradients_are_those_of_transformers
+  - what: the N of the scaled initialisation
+    paper: "the number of residual layers (section 2.3)"
+    ours: "sublayers, two for each block"
+    others: "transformers: as ours; the released code, which does not train: not scaled"
+    matters: "at the start: a factor of √2 if N counted blocks"
+    test: test_what_writes_to_the_stream_starts_smaller
+  - what: GELU
+    paper: "not mentioned; GPT-1 has it, and the released code approximates it with tanh"
+    ours: with tanh
+    others: "`torch.nn.GELU()` and BERT: exact"
+    matters: "no: they differ by less than 0.0005"
+    test: test_the_two_gelus_are_close
+  - what: weight decay
+    paper: "not mentioned; GPT-1: 0.01 on all but biases and gains"
+    ours: "0.1 on the same weights, as in GPT-3"
+    matters: "not tried"
+    test: test_only_matrices_decay
+  - what: packed queries, keys and values
+    paper: not mentioned
+    ours: "one matrix with outputs as rows: all queries, all keys, all values; heads side by side"
+    others: "the released code and transformers: the transpose of ours"
+    matters: "for loading weights; not for the outputs"
+    test: test_outputs_and_gradients_are_those_of_transformers
+mistakes:
+  - what: measuring on the text that it was trained on
+    mutant: measured on the training text
+    caught: test_training_is_the_plain_loop
+  - what: "scaling the initialisation by the number of blocks, not of sublayers"
+    mutant: initialised by the blocks
+    caught: test_what_writes_to_the_stream_starts_smaller
+  - what: the same position for every token, which a short run hardly shows
+    mutant: positions all zero
+    caught: test_outputs_and_gradients_are_those_of_transformers
+changes:
+  from: transformers/transformer
+  proof: test_a_block_is_the_transformers_layer_with_its_norms_in_front
 ---
 
 # GPT-2
 
-The probability of a text is a product of conditional ones, each token given those before it
-(eq. 1):
+The probability of a text is a product of conditional probabilities, each that of a token given
+those before it (eq. 1):
 
 $$
 p(x) = \prod_{i=1}^{n} p(s_i \mid s_1, \dots, s_{i-1}).
 $$
 
-Whoever predicts the next token well must have understood something of what came before:
-which language it is, what was asked, what the answer would be. That is the wager of GPT-2.
-Nothing in the model is made for a task. It is the decoder of the [Transformer](transformer.py)
-without an encoder, trained on much text, and what it can do it was never told to do. Where
-[BERT](bert.py), of the year before, is trained again for each task, GPT-2 is only asked.
+To predict the next token well, a model must understand something of what came before: which
+language it is, what was asked, what the answer would be. That is the bet of GPT-2. Nothing in
+the model is made for a task. It is the decoder of the [Transformer](transformer.py) without an
+encoder, trained to continue a lot of text. [BERT](bert.py), a few months older, is fine-tuned for
+each task. GPT-2 gets the task as a text to continue.
 
-Section 2.3 changes the network of GPT-1 in four places, each for depth: normalisation at the
-*input* of every block, one more at the end, smaller weights where a block writes to the
-residual stream, and a longer context with a larger vocabulary. We follow these below.
+Section 2.3 changes the network of GPT-1 in five places. Three of them let it be deeper:
+normalisation at the *input* of every sublayer, one more at the end, and smaller initial weights
+where a sublayer writes to the residual stream. The other two are a longer context (1,024 tokens)
+and a larger vocabulary (50,257). All five are below.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
 | `B` | texts in a batch | `H` | heads |
-| `T` | tokens of context | `D` | features of a head |
-| `C` | width, $d_{\text{model}}$ | `V` | tokens in the vocabulary |
+| `T` | tokens that are new | `S` | tokens seen so far, the new ones included |
+| `C` | width, $d_{\text{model}}$ | `D` | features of a head |
+| `M` | features inside the MLP | `V` | tokens in the vocabulary |
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,10 +166,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from papers.common import Options, Run, Share, UserError, main
-from papers.common.data import Characters, text
-from papers.common.published import complete, fill, renamed, settings, tensors
+from papers.common.data import TEXTS, Characters, text
+from papers.common.limits import chance, check
+from papers.common.names import Names
+from papers.common.prompts import USUAL, Writing, complete
+from papers.common.published import fill, save, settings, tensors
+from papers.transformers import transformer
+from papers.transformers.kv_cache import Cache, attend
 from papers.transformers.sampling.nucleus import nucleus
 from papers.transformers.sampling.temperature import draw, temper
+from papers.transformers.sampling.top_k import top_k
 
 
 @dataclass(frozen=True)
@@ -79,29 +183,30 @@ class Config:
     r"""
     ## Configuration
 
-    The defaults are for a laptop. The paper's four sizes stand below.
+    The defaults are for a laptop. The paper's four sizes are below.
     """
 
     layers: int = 4
     "blocks"
     heads: int = 4
     "heads of a block"
-    width: int = 128
+    width: int = 64
     "features of a token"
     context: int = 128
     "tokens that the model sees at once"
-    batch: int = 16
+    batch: int = 8
     "texts in a batch"
-    steps: int = 300
+    steps: int = 1800
     "training steps"
-    lr: float = 2e-3
+    lr: float = 8e-3
     "highest learning rate"
     warmup: Share = 0.1
     "share of the steps in which the learning rate rises"
 
 
-# Table 2, under the names that count correctly: the paper's first two, 117M and 345M, are too
-# small, and the authors said so when they released the weights.
+# Table 2 calls its four sizes 117M, 345M, 762M and 1542M. The released models have 124, 355, 774
+# and 1,558 million weights: the authors say that they had miscounted, and we use the corrected
+# numbers. The numbers of heads are in the released settings only.
 SIZES = {
     "124M": Config(layers=12, heads=12, width=768, context=1024),
     "355M": Config(layers=24, heads=16, width=1024, context=1024),
@@ -113,17 +218,22 @@ VOCABULARY = 50_257
 
 class CausalAttention(nn.Module):
     r"""
-    ## Attention, as it is used in anger
+    ## Attention
 
     The function is [equation 1 of the Transformer](attention.py#scaled-dot-product-attention)
-    under a causal mask. What differs is how it is computed, and there are two changes.
+    under a causal mask. Three things about how we compute it:
 
-    One matrix makes queries, keys and values in one product. Its output has three runs of $C$
-    features, in this order, and each run has the $h$ heads side by side.
+    One matrix makes queries, keys and values in a single product. Its output has three runs of $C$
+    features, in this order, and in each run the $h$ heads lie side by side.
 
-    And the $T \times T$ weights are never stored: `scaled_dot_product_attention` works through
-    them in tiles. At 1,024 tokens the weights of a single text are larger than all its
-    activations, so on a GPU this is the difference between waiting for memory and computing.
+    The $T \times T$ weights are never stored: [`attend`](kv_cache.py#attention-of-the-last-few)
+    calls a kernel that works through them in tiles. At 1,024 tokens the weights of the smallest
+    model would take as much memory again as everything else that a block keeps for the backward
+    pass, and on a GPU most of the time would go into writing and reading them.
+
+    When a model writes, it has read everything but the last token before. A
+    [cache](kv_cache.py), if there is one, holds the keys and values of what was read. The
+    released code has one too (`past`).
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -134,21 +244,39 @@ class CausalAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
         B, T, C = x.shape
         H, D = self.heads, C // self.heads
         q, k, v = self.qkv(x).view(B, T, 3, H, D).permute(2, 0, 3, 1, 4)  # (B, H, T, D)
-        heads = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, H, T, D)
+        if cache is not None:
+            k, v = cache.update(k, v)  # (B, H, S, D)
+        heads = attend(q, k, v)  # (B, H, T, D)
         mixed: Tensor = self.out(heads.transpose(1, 2).reshape(B, T, C))  # (B, T, C)
         return mixed
+
+
+class FeedForward(transformer.FeedForward):
+    r"""
+    ## The MLP
+
+    The [Transformer's](transformer.py#a-network-at-each-position), four times as wide inside, with
+    the Gaussian error linear unit $\operatorname{GELU}(x) = x \, \Phi(x)$ in place of its ReLU. The
+    released weights were trained with an approximation by a hyperbolic tangent, which differs from
+    it by less than 0.0005.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = F.gelu(self.up(x), approximate="tanh")  # (B, T, M)
+        y: Tensor = self.down(inner)  # (B, T, C)
+        return y
 
 
 class Block(nn.Module):
     r"""
     ## A block
 
-    Two sublayers, and each *adds* to the stream of residuals $x$ what it computed from a
-    normalised copy:
+    Two sublayers, and each *adds* to the residual stream $x$ what it computes from a normalised
+    copy:
 
     $$
     \begin{aligned}
@@ -157,14 +285,10 @@ class Block(nn.Module):
     \end{aligned}
     $$
 
-    The [Transformer](transformer.py) normalised the sum, $\operatorname{LN}(x + \dots)$, and so
-    put a normalisation between every block and the loss. Moved to the input of the sublayer, as
-    here, it leaves the stream alone: from the last layer to the first the gradient finds a
-    path on which nothing is multiplied.
-
-    The MLP is four times as wide, with the Gaussian error unit
-    $\operatorname{GELU}(x) = x \, \Phi(x)$. The released weights belong to its approximation
-    by a hyperbolic tangent, which differs from it by less than 0.0005.
+    The [Transformer](transformer.py#around-every-sublayer) normalised the sum,
+    $\operatorname{LN}(x + \dots)$, and so put a normalisation between every block and the loss.
+    Moved to the input of the sublayer, as here, it leaves the stream alone: from the last layer to
+    the first, the gradient has a path on which nothing is multiplied.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -172,13 +296,11 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attention = CausalAttention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        self.up = nn.Linear(width, 4 * width)
-        self.down = nn.Linear(4 * width, width)
+        self.feed_forward = FeedForward(width, 4 * width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.norm1(x))  # (B, T, C)
-        wide = F.gelu(self.up(self.norm2(x)), approximate="tanh")  # (B, T, 4*C)
-        x = x + self.down(wide)  # (B, T, C)
+    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
+        x = x + self.attention(self.norm1(x), cache)  # (B, T, C)
+        x = x + self.feed_forward(self.norm2(x))  # (B, T, C)
         return x
 
 
@@ -187,8 +309,8 @@ class GPT2(nn.Module):
     ## The model
 
     Tokens and positions are both looked up and added. After the blocks comes the final
-    normalisation (the stream has none of its own), and the logit of a token is the dot
-    product with its own embedding: one matrix reads the tokens and writes them.
+    normalisation (the stream itself has none), and the logit of a token is the dot product
+    with its embedding: one matrix both reads and writes the tokens.
     """
 
     def __init__(self, config: Config, vocabulary: int) -> None:
@@ -204,50 +326,53 @@ class GPT2(nn.Module):
         r"""
         ## Initialisation
 
-        Weights are normal with standard deviation 0.02, as in GPT-1. With $N$ sublayers that
-        add to the stream, its variance would grow in proportion to $N$. Section 2.3 scales the
-        weights that write to it by $1 / \sqrt N$, which keeps the sum the same at any depth.
-        There are two writers in each block, so $N$ is twice the number of blocks.
+        At a width of 768, weights are normal with standard deviation 0.02, as in GPT-1. For other
+        widths we draw in proportion to one over the root of the width, as
+        [BERT's page](bert.py#two-heads-for-pre-training) does, so that sums over it keep their
+        size: with 0.02 the scores of a narrow model would start out near zero.
+
+        With $N$ sublayers that add to the stream, its variance would grow in proportion to $N$.
+        Section 2.3 scales the weights that write to it by $1 / \sqrt N$, which keeps the sum the
+        same at any depth. There are two such sublayers in each block.
         """
+        N = 2 * self.config.layers
         for name, weight in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(weight)
             elif weight.dim() == 2:
-                writes = name.endswith(("attention.out.weight", "down.weight"))
-                share = 1 / math.sqrt(2 * self.config.layers) if writes else 1
-                nn.init.normal_(weight, std=0.02 * share)
+                writes = name.endswith(("attention.out.weight", "feed_forward.down.weight"))
+                std = 0.02 * math.sqrt(768 / self.config.width)
+                nn.init.normal_(weight, std=std / math.sqrt(N) if writes else std)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        T = tokens.shape[1]
-        x = self.tokens(tokens) + self.positions.weight[:T]  # (B, T, C)
-        for block in self.blocks:
-            x = block(x)  # (B, T, C)
+    def places(self, tokens: Tensor, caches: Sequence[Cache]) -> Tensor:
+        r"""
+        ### Positions
+
+        New tokens come behind those that the caches hold, and must fit the context.
+        """
+        start, T = (caches[0].length if caches else 0), tokens.shape[1]
+        if start + T > self.config.context:
+            raise UserError(
+                f"{start + T} tokens do not fit the context of {self.config.context}: give fewer"
+            )
+        return torch.arange(start, start + T, device=tokens.device)  # (T,)
+
+    def forward(self, tokens: Tensor, caches: Sequence[Cache] = ()) -> Tensor:
+        x = self.tokens(tokens) + self.positions(self.places(tokens, caches))  # (B, T, C)
+        kept: Sequence[Cache | None] = caches or [None] * len(self.blocks)
+        for block, cache in zip(self.blocks, kept, strict=True):
+            x = block(x, cache)  # (B, T, C)
         return F.linear(self.norm(x), self.tokens.weight)  # (B, T, V)
-
-
-def flops_per_token(model: GPT2) -> int:
-    r"""
-    ## What a token costs
-
-    Forward and backward together. Each weight of a matrix product is multiplied and added once
-    on the way forward and twice on the way back: six operations. Attention adds, in each layer,
-    two products of $T$ by $C$ at the same rate. Divided by what the hardware could do in the
-    time, this is the utilisation that is reported for large models (PaLM,
-    [2204.02311](https://arxiv.org/abs/2204.02311), appendix B).
-    """
-    config = model.config
-    weights = sum(p.numel() for p in model.parameters()) - model.positions.weight.numel()
-    return 6 * weights + 12 * config.layers * config.context * config.width
 
 
 def decayed(model: nn.Module) -> list[dict[str, object]]:
     r"""
     ## Which weights decay
 
-    Decay pulls a weight to zero, in AdamW beside the step of [Adam](../optimizers/adam.py) and not
-    through it. For a matrix that is a preference for simple functions. For a
-    bias or the gain of a normalisation it would be a preference for nothing in particular, so
-    GPT-1 left those out, and so do we. The strength is today's, ten times that of GPT-1.
+    Decay pulls a weight towards zero, in [AdamW](../optimizers/adamw.py) beside the step of
+    [Adam](../optimizers/adam.py) and not through it. For a matrix that is a preference for simple
+    functions. For a bias or the gain of a normalisation there is no reason to prefer zero, so GPT-1
+    left those out, and so do we. The strength is the usual one of today, ten times that of GPT-1.
     """
     matrices = [p for p in model.parameters() if p.dim() >= 2]
     others = [p for p in model.parameters() if p.dim() < 2]
@@ -265,23 +390,18 @@ def rate(config: Config, step: int) -> float:
     return (step + 1) / rise if step < rise else 0.5 * (1 + math.cos(math.pi * done))
 
 
-def train(config: Config, options: Options | None = None) -> dict[str, float]:
+def fit(run: Run, config: Config, tokens: Tensor, vocabulary: int) -> GPT2:
     r"""
     ## Training
 
-    On single characters of a small text, since the 40 GB of WebText are no laptop's matter.
-    The last tenth is held out. The loss is in nats for a character: the logarithm of how many
-    characters the model still hesitates between.
+    The paper says little of it: the rest is GPT-1's, or what is usual today. The loss is in
+    nats a token, and its exponential, the perplexity, is among how many tokens the model still
+    hesitates.
     """
-    run = Run(config, options)
-    words = text(run.options.data or "docs")
-    characters = Characters.fit(words)
-    tokens = characters.encode(words)
-    cut = len(tokens) * 9 // 10
-    windows = run.windows(tokens[:cut], length=config.context, size=config.batch)
-    model = GPT2(config, len(characters))
+    windows = run.windows(tokens, length=config.context, size=config.batch)
+    model = GPT2(config, vocabulary)
     ready = run.prepare(model)
-    optimizer = torch.optim.AdamW(decayed(model), lr=config.lr, betas=(0.9, 0.95))
+    optimizer = torch.optim.AdamW(decayed(model), lr=config.lr, betas=(0.9, 0.95), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(config, step))
 
     for step in run.steps(config.steps, model=ready, optimizer=optimizer, schedule=schedule):
@@ -293,125 +413,206 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
         run.update(optimizer, clip=1.0)
         schedule.step()
         run.log(loss=loss)
+    return model
 
-    start = characters.encode(words[cut : cut + config.context])
-    told = continue_text(model, start.to(run.device), 300, run.generator)
-    run.say(characters.decode(told))
+
+def train(config: Config, options: Options | None = None) -> dict[str, float]:
+    r"""
+    ## The experiment
+
+    The 40 GB of WebText are beyond a laptop, so we train on the characters of a small text.
+    Its last tenth is held out: there we measure the loss, and its beginning is the prompt that the
+    model continues.
+    """
+    run = Run(config, options)
+    words = text(run.options.data or "docs")
+    characters = Characters.fit(words)
+    tokens = characters.encode(words)
+    cut = len(tokens) * 9 // 10
+    model = fit(run, config, tokens[:cut], len(characters))
+    show(run, model, characters, words[cut : cut + max(1, config.context // 2)])
     return run.finish(validation_loss=held_out(model, tokens[cut:]))
 
 
 @torch.no_grad()
-def held_out(model: GPT2, tokens: Tensor, most: int = 128) -> float:
+def held_out(model: GPT2, tokens: Tensor, most: int = 50_000) -> float:
     r"""
     ## The loss on text that it has not seen
 
-    Over stretches that do not overlap, spread evenly, and only where a token has at least half
-    of the context before it. Without that condition a longer context would look worse than it
-    is, by the tokens at its start.
+    Every token counts once, with at least half of the context before it. Without that condition
+    the tokens at the start of a stretch would make a long context look worse than it is. So we
+    read stretches that overlap by half, and models with any context are measured on the same text,
+    but for half a context at its ends.
     """
     T, half = model.config.context, model.config.context // 2
-    device = model.tokens.weight.device
-    stretches = tokens[: (len(tokens) - 1) // T * T + 1].unfold(0, T + 1, T).long()
-    picked = stretches[:: max(1, len(stretches) // most)][:most].to(device)
+    stretches = tokens[:most].unfold(0, T + 1, T - half)
     total = 0.0
-    for part in torch.split(picked, 16):
-        logits = model(part[:, :-1])[:, half:]  # (B, T/2, V)
-        targets = part[:, half + 1 :]  # (B, T/2)
-        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
-        total += losses.item() / targets.shape[1]
-    return total / len(picked)
+    for part in stretches.split(max(1, 2048 // T)):
+        part = part.to(model.tokens.weight.device).long()  # (..., T+1)
+        logits = model(part[:, :-1])[:, half:]  # (..., T/2, V)
+        targets = part[:, half + 1 :]  # (..., T/2)
+        total += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum").item()
+    return total / stretches[:, half + 1 :].numel()
+
+
+def choose(logits: Tensor, writing: Writing, generator: torch.Generator) -> Tensor:
+    r"""
+    ## Choosing a token
+
+    The paper keeps the [likeliest few](sampling/top_k.py) ($k = 2$ for summaries, section 3.6). The
+    [nucleus](sampling/nucleus.py) came later and is our default. The
+    [temperature](sampling/temperature.py) comes before both, so that they cut the distribution
+    that is sampled from.
+    """
+    logits = temper(logits.float(), writing.temperature)  # (V,)
+    if writing.top_k:
+        logits = top_k(logits, writing.top_k)  # (V,)
+    return draw(nucleus(logits, writing.top_p), generator)  # (1,)
 
 
 @torch.no_grad()
 def continue_text(
-    model: GPT2,
-    tokens: Tensor,
-    count: int,
-    generator: torch.Generator,
-    temperature: float = 0.8,
-    p: float = 0.95,
-) -> Tensor:
+    model: GPT2, tokens: Tensor, writing: Writing, generator: torch.Generator
+) -> Iterator[int]:
     r"""
     ## Writing on
 
-    Token by token, each drawn from the [nucleus](sampling/nucleus.py) of what the model
-    believes at a [temperature](sampling/temperature.py). The paper came before the nucleus and
-    kept the [likeliest few](sampling/top_k.py) ($k = 2$ for summaries, section 3.6).
+    First the model reads the prompt as a whole, then each token that it has chosen. The
+    [cache](kv_cache.py) holds what came before.
 
-    The whole context is read anew for each token, though all but the last position were
-    computed before, which a [cache](kv_cache.py) saves.
+    When the context is full, all positions would have to move, and nothing in the cache would stay
+    right. So we read the second half of the context anew, which makes room for as many new
+    tokens.
     """
-    context = model.config.context
-    for _ in range(count):
-        logits = model(tokens[None, -context:])[0, -1]  # (V,)
-        chosen = draw(nucleus(temper(logits, temperature), p), generator)  # (1,)
-        tokens = torch.cat([tokens, chosen])
-    return tokens
+    room = min(model.config.context, len(tokens) + writing.count)
+    caches, unread = [Cache(room) for _ in model.blocks], tokens
+    for _ in range(writing.count):
+        if caches[0].length + len(unread) > room:
+            caches = [Cache(room) for _ in model.blocks]
+            unread = tokens[-max(1, room // 2) :]
+        logits = model(unread[None], caches)[0, -1]  # (V,)
+        unread = choose(logits, writing, generator)  # (1,)
+        tokens = torch.cat([tokens, unread])
+        yield int(unread)
+
+
+def show(run: Run, model: GPT2, characters: Characters, prompt: str) -> None:
+    r"""
+    The loss does not say whether the model writes words yet. Its text does.
+    """
+    start = characters.encode(prompt).to(run.device)
+    told = continue_text(model, start, Writing(300, temperature=0.8), run.generator)
+    run.show("prompt", prompt)
+    run.show("continuation", characters.decode(list(told)))
 
 
 # ## Published weights
 #
-# The hub's names, as regular expressions, and ours. What becomes empty has no use here.
-NAMES = {
-    r"^transformer\.": "",
-    # Old files hold each block's causal mask too, and a copy of the tied embedding.
-    r".*\.attn\.(masked_)?bias$|^lm_head\..*": "",
-    r"^wte\.": "tokens.",
-    r"^wpe\.": "positions.",
-    r"^ln_f\.": "norm.",
-    r"^h\.": "blocks.",
-    r"\.ln_([12])\.": r".norm\1.",
-    r"\.attn\.c_attn\.": ".attention.qkv.",
-    r"\.attn\.c_proj\.": ".attention.out.",
-    r"\.mlp\.c_fc\.": ".up.",
-    r"\.mlp\.c_proj\.": ".down.",
-}
+# The hub's names and ours. Old files also hold the causal mask of each block and a copy of the
+# tied embedding.
+NAMES = Names(
+    {
+        "wte": "tokens",
+        "wpe": "positions",
+        "h.*.ln_1": "blocks.*.norm1",
+        "h.*.attn.c_attn": "blocks.*.attention.qkv",
+        "h.*.attn.c_proj": "blocks.*.attention.out",
+        "h.*.ln_2": "blocks.*.norm2",
+        "h.*.mlp.c_fc": "blocks.*.feed_forward.up",
+        "h.*.mlp.c_proj": "blocks.*.feed_forward.down",
+        "ln_f": "norm",
+    },
+    prefix="transformer.",
+    unused=r"\.attn\.(masked_)?bias$|^lm_head\.",
+)
 
 
-def our_name(theirs: str) -> str:
-    return renamed(theirs, NAMES)
-
-
-def load_pretrained(folder: Path) -> GPT2:
+def turned(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     r"""
+    The matrices of the published model are those of one-dimensional convolutions, with inputs as
+    rows. Ours have outputs as rows, so those of the blocks are transposed.
+    """
+    return {
+        name: tensor.T if name.startswith("blocks.") and tensor.dim() == 2 else tensor
+        for name, tensor in weights.items()
+    }
+
+
+def load_pretrained(folder: str | Path) -> GPT2:
+    r"""
+    ### From the hub
+
     Reads a folder with the `config.json` and `model.safetensors` of
     [openai-community/gpt2](https://huggingface.co/openai-community/gpt2) or its larger
     sisters. Raises `UserError` when it holds no such model.
-
-    The published model was written with the matrices of a one-dimensional convolution, whose
-    rows are inputs. Ours have outputs as rows, so they are transposed.
     """
     told = settings(folder, "gpt2")
     told.requires(activation_function="gelu_new", layer_norm_epsilon=1e-5)
-    told.refuses(tie_word_embeddings=False, scale_attn_by_inverse_layer_idx=True)
+    told.refuses(tie_word_embeddings=False, scale_attn_weights=False, add_cross_attention=True)
+    told.refuses(scale_attn_by_inverse_layer_idx=True)
     config = Config(
         layers=told.count("n_layer"),
         heads=told.count("n_head"),
         width=told.count("n_embd"),
         context=told.count("n_positions"),
     )
-    weights = tensors(folder, our_name)
-    for name, tensor in weights.items():
-        if name.startswith("blocks.") and tensor.dim() == 2:
-            weights[name] = tensor.T
+    if told.get("n_inner") not in (None, 4 * config.width):
+        told.differs("n_inner")
+    weights = turned(tensors(folder, NAMES.ours))
     with told.blueprint():
         model = GPT2(config, told.count("vocab_size"))
-    return fill(model, weights, folder)
+    # Dropout is for training, and `summary_…` for another head.
+    told.ignores(
+        *("attn_pdrop", "embd_pdrop", "resid_pdrop", "n_ctx", "reorder_and_upcast_attn"),
+        *("summary_activation", "summary_first_dropout", "summary_proj_to_labels"),
+        *("summary_type", "summary_use_proj"),
+    )
+    return fill(model, weights, folder, NAMES.theirs)
 
 
-def generate(weights: Path, prompt: str, count: int = 40, p: float = 0.95, seed: int = 0) -> None:
+def save_pretrained(model: GPT2, folder: str | Path) -> None:
+    r"""
+    ### To the hub
+
+    Writes such a folder, which transformers reads.
+    """
+    config = model.config
+    told = {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": 1e-5,
+        "n_layer": config.layers,
+        "n_head": config.heads,
+        "n_embd": config.width,
+        "n_positions": config.context,
+        "vocab_size": model.tokens.num_embeddings,
+    }
+    weights = turned(model.state_dict()).items()
+    save(folder, told, {f"transformer.{NAMES.theirs(name)}": tensor for name, tensor in weights})
+
+
+def write(model: GPT2, folder: str | Path, prompts: Sequence[str], writing: Writing) -> None:
     r"""
     ## Continue a prompt
 
-        python papers/transformers/gpt2.py generate --weights FOLDER --prompt "Once"
-
-    with the weights and the `tokenizer.json` of a published folder.
+    With the `tokenizer.json` of a published folder. Every prompt starts from the same seed, so that
+    its continuation does not depend on the other prompts.
     """
+    check(writing)
+    device = writing.place(model)
 
-    def write(start: Tensor, chance: torch.Generator) -> Tensor:
-        return continue_text(load_pretrained(weights), start, count, chance, 1.0, p)
+    def go_on(start: Tensor) -> Iterator[int]:
+        return continue_text(model, start.to(device), writing, chance(writing.seed))
 
-    complete(weights, prompt, seed, write)
+    complete(folder, prompts, go_on, model.config.context)
+
+
+def generate(weights: Path, prompt: tuple[str, ...], writing: Writing = USUAL) -> None:
+    r"""
+    `python papers/transformers/gpt2.py generate --weights FOLDER --prompt "Once" "And then"`
+    """
+    write(load_pretrained(weights), weights, prompt, writing)
 
 
 # ## What changed since
@@ -423,9 +624,9 @@ def generate(weights: Path, prompt: str, count: int = 40, p: float = 0.95, seed:
 #   gate ([SwiGLU](llama.py#swiglu)).
 # - **Attention.** Several heads of queries [share](llama.py#grouped-queries) one head of keys and
 #   values, which makes the [cache](kv_cache.py) small.
-# - **Data.** Chinchilla (2022, [arXiv](https://arxiv.org/abs/2203.15556)) found models of this
-#   time trained on far too little text for their size: about 20 tokens for each weight is
-#   what a given amount of computation is best spent on.
+# - **Data.** Chinchilla (Hoffmann 2022, [arXiv](https://arxiv.org/abs/2203.15556)) found that large
+#   models were trained on too little text for their size: a given amount of computation is
+#   best spent on about 20 tokens for each weight.
 
 if __name__ == "__main__":
-    main(train, generate=generate)
+    main(train, data=TEXTS, generate=generate)

@@ -2,7 +2,6 @@ r"""
 ---
 title: LLaMA
 summary: GPT-2 with four parts exchanged, the pattern of open language models since.
-topic: transformers
 paper: "LLaMA: Open and Efficient Foundation Language Models"
 authors:
   - Hugo Touvron
@@ -21,6 +20,12 @@ authors:
   - Guillaume Lample
 year: 2023
 arxiv: "2302.13971"
+acronyms: [RMSNorm, SwiGLU, RoPE, GQA]
+needs: [transformers/gpt2, transformers/kv_cache]
+equals:
+  what: transformers.LlamaForCausalLM
+  within: 1e-9
+  test: test_outputs_and_gradients_are_those_of_transformers
 notation:
   'd': C
   'm': positions
@@ -31,44 +36,129 @@ notation:
   'V': up
   'W_2': down
   'G': G
+figure:
+  file: figures/llama.svg
+  alt: >-
+    A block: norm1 and attention, then norm2 and feed_forward, each added to the stream x that
+    goes past them. To the right what is inside: two circles on which pairs of features turn by
+    one angle for each position, one fast and one slowly; six heads of queries that share two
+    heads of keys and values; and a network in which gate, through silu, is multiplied by up
+    before down.
+  caption: >-
+    Four parts of GPT-2's block are exchanged. The hands of `rotate` show positions 0 (red) to
+    3, at angles from the page's own `angles` for `D` = 8: the first pair turns by a radian for
+    each token, the next at a tenth of that.
+metrics:
+  validation_loss: {name: loss on held-out text, unit: nats a character, better: lower}
+  bytes_per_token: {name: size of the cache in 16 bits, unit: bytes a token, better: lower}
 runs:
   LLaMA: ""
-  no rotation: --without rotation
+  GPT-2's parts: --without rotation gate rms --kv-heads 4
+  learned positions: --without rotation
   no gate: --without gate
   LayerNorm: --without rms
   a key for every query: --kv-heads 4
+  Shakespeare: --data tiny-shakespeare
+  Shakespeare, GPT-2's parts: --data tiny-shakespeare --without rotation gate rms --kv-heads 4
 claims:
-  - what: rotation is all that this model knows of order, besides the causal mask
-    paper: "rotary positions in place of absolute ones (section 2.2)"
+  - what: with its four parts the model predicts better than with GPT-2's in their places
+    paper: "not compared there; each part was, in the paper that it comes from"
     run: LLaMA
+    control: GPT-2's parts
     metric: validation_loss
-  - what: without it the model predicts worse
-    paper: "not in the paper: our control"
-    run: no rotation
+    margin: 0.05
+  - what: and so it does in plays
+    paper: "as above"
+    run: Shakespeare
+    control: Shakespeare, GPT-2's parts
     metric: validation_loss
-  - what: without the gate, with as many weights, it predicts worse
-    paper: "log-perplexity 1.944 with SwiGLU, 1.997 with ReLU (Shazeer 2020, 2002.05202, table 1)"
-    run: no gate
+    margin: 0.05
+  - what: rotation of queries and keys is better than learned vectors for positions
+    paper: "rotary positions in place of absolute ones (section 2.2), without a comparison"
+    run: LLaMA
+    control: learned positions
     metric: validation_loss
-  - what: with LayerNorm it predicts about as well, so the mean is not missed
-    paper: "comparable, and faster (Zhang 2019, 1910.07467, abstract)"
-    run: LayerNorm
+    margin: 0.05
+  - what: a gated MLP is better than one without, with as many weights
+    paper: "log-perplexity 1.944 with SwiGLU, 1.983 with GELU after 65,536 steps (Shazeer 2020,
+      2002.05202, table 1)"
+    run: LLaMA
+    control: no gate
     metric: validation_loss
-  - what: as many heads of keys as of queries predict about as well
+    margin: 0.02
+    note: "at our size and in 1,800 steps the gain is smaller than the paper's, if there is any"
+  - what: with LayerNorm it predicts about as well, so leaving out the mean costs nothing
+    paper: "comparable performance, in less time (Zhang 2019, 1910.07467, abstract)"
+    run: LLaMA
+    control: LayerNorm
+    metric: validation_loss
+    within: 0.03
+    note: the means are close, but the seeds of either vary by more than half of what is allowed
+  - what: with half as many heads of keys and values, and half the cache, it predicts about as well
     paper: "quality close to multi-head attention (Ainslie 2023, 2305.13245, abstract)"
-    run: a key for every query
-    metric: validation_loss
-  - what: groups of two queries halve the cache
-    paper: "one key and value head for each group (Ainslie 2023, 2305.13245, section 2.2)"
     run: LLaMA
-    metric: bytes_per_token
+    control: a key for every query
+    metric: validation_loss
+    within: 0.05
+  - what: trained on enough text, 13 billion weights do better than 175 billion
+    paper: "LLaMA-13B outperforms GPT-3 on most benchmarks (abstract)"
+    note: "not run here: needs the released weights, which `generate` loads, and those benchmarks"
+deviations:
+  - what: pairs of features that turn together
+    paper: "neighbours, 2i and 2i + 1 (2104.09864, eq. 34)"
+    ours: "halves, i and i + D/2"
+    others: "transformers: halves; the release of LLaMA: neighbours"
+    matters: "for loading weights: the rows of W_q and W_k are permuted"
+    test: test_the_papers_form_differs_by_a_permutation
+  - what: epsilon of RMSNorm
+    paper: "none (1910.07467, eq. 4)"
+    ours: inside the root, 1e-5
+    others: "inside the root: LLaMA 1e-6 (65B: 1e-5), LLaMA 2 1e-5, torch.nn.RMSNorm by the dtype"
+    matters: only for vectors near zero
+    test: test_epsilon_matters_near_zero_alone
+  - what: heads of keys and values
+    paper: as many as heads of queries
+    ours: half as many by default
+    others: "LLaMA 2 and 3 with 70 billion weights: an eighth"
+    matters: "see the claim on half as many; the cache shrinks in proportion"
+    test: test_as_many_groups_as_heads_hold_what_grouped_ones_do
+  - what: width inside the MLP
+    paper: "two thirds of four times the width (section 2.2)"
+    ours: "that, rounded up to a multiple of 8"
+    others: "the release: to a multiple of 256"
+    matters: "hardly: up to 7 features more than there should be"
+    test: test_two_thirds_of_four_times_the_width
+  - what: initial weights
+    paper: not said
+    ours: "GPT-2's, smaller where a sublayer writes to the residual stream"
+    others: "transformers: deviation 0.02 everywhere"
+    matters: "at the start of training"
+    test: test_weights_start_as_those_of_gpt2
+  - what: end of the learning rate
+    paper: "at a tenth of its highest value (section 2.3)"
+    ours: at zero, as on the page of GPT-2
+    matters: "not tried; it keeps the two pages comparable"
+    test: test_training_is_the_plain_loop
+mistakes:
+  - what: turning the values too
+    mutant: values are turned
+    caught: test_outputs_and_gradients_are_those_of_transformers
+  - what: squaring in half precision
+    mutant: squares in half precision
+    caught: test_norm_of_large_halves_is_finite
+  - what: "a speed for each feature and not for each pair: a short run does not suffer, published
+      weights do"
+    mutant: speeds by index and not by pair
+    caught: test_speeds_fall_from_one_radian
+changes: {from: transformers/gpt2, proof: test_with_every_part_off_it_is_gpt2}
 ---
 
 # LLaMA
 
-The bet of LLaMA is on data: a smaller model, trained on far more text than its training alone
-would make worth while, is cheaper for everyone who runs it afterwards. Its network is
-[GPT-2](gpt2.py) with three parts exchanged, each known from an earlier paper (section 2.2):
+LLaMA bets on data. For a given cost of training, some size of model is best. But a smaller
+one that is trained for longer is cheaper for everyone who runs it afterwards (section 1). The
+network is [GPT-2](gpt2.py) with three parts exchanged, each from an earlier
+paper (section 2.2):
 
 - [RMSNorm](#rmsnorm) for LayerNorm,
 - [SwiGLU](#swiglu) for the MLP with one activation,
@@ -76,11 +166,12 @@ would make worth while, is cheaper for everyone who runs it afterwards. Its netw
 
 The largest models of [LLaMA 2](https://arxiv.org/abs/2307.09288) add a fourth:
 [grouped queries](#grouped-queries) share keys and values, so that the
-[cache](kv_cache.py) stays small. Biases are gone everywhere, and the matrix that writes tokens
-is no longer the one that reads them.
+[cache](kv_cache.py) stays small. Biases are gone everywhere, and one matrix reads tokens while
+another writes them.
 
-Each part stands alone below, and what is not mentioned is imported from GPT-2. We train both
-on the same text with the same budget, and here once more for each of the four, without it.
+Each part is written by itself below, and everything else is imported from GPT-2. We train the model
+with the budget and the text of GPT-2's page, and then once more for each of the four, with GPT-2's
+part in its place.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -93,23 +184,24 @@ on the same text with the same budget, and here once more for each of the four, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from papers.common import Options, Run, UserError, main
-from papers.common.data import Characters, text
-from papers.common.published import complete, fill, renamed, settings, tensors
-from papers.transformers.gpt2 import GPT2, decayed, held_out, rate
+from papers.common.data import TEXTS, Characters, text
+from papers.common.names import Names
+from papers.common.prompts import USUAL, Writing
+from papers.common.published import Settings, fill, save, settings, tensors
+from papers.transformers.gpt2 import GPT2, FeedForward, decayed, held_out, rate, show, write
 from papers.transformers.gpt2 import Config as GPT2Config
 from papers.transformers.kv_cache import Cache, attend, cache_bytes
-from papers.transformers.sampling.nucleus import nucleus
-from papers.transformers.sampling.temperature import draw, temper
 
 
 @dataclass(frozen=True)
@@ -121,13 +213,13 @@ class Config(GPT2Config):
     """
 
     kv_heads: int = 2
-    "heads of keys and values; each serves as many queries as it takes"
+    "heads of keys and values, shared equally by the heads of queries"
     hidden: int = 0
     "features inside the MLP; 0: two thirds of four times the width"
-    without: Literal["", "rotation", "gate", "rms"] = ""
-    "a part to leave out, for the ablation"
+    without: tuple[Literal["rotation", "gate", "rms"], ...] = ()
+    "parts that are GPT-2's instead: rotation, gate, rms"
     base: float = 10_000.0
-    "about how much slower the last pair of features turns than the first"
+    "about how many times slower the last pair of features turns than the first"
 
 
 class RMSNorm(nn.Module):
@@ -143,10 +235,10 @@ class RMSNorm(nn.Module):
     \operatorname{RMS}(a) = \sqrt{\frac1n \sum_{i=1}^{n} a_i^2 + \epsilon}.
     $$
 
-    Their hypothesis is that what LayerNorm is good for is its invariance to scale: multiply $a$
-    by any positive number, and $\bar a$ stays the same. That remains. Invariance to a shift is
-    given up, and with it one pass over the features. The small $\epsilon$ is not in the paper;
-    it is there for a vector of zeros.
+    Their hypothesis is that LayerNorm helps because it is invariant to scale: multiply $a$ by any
+    positive number, and $\bar a$ stays the same. RMSNorm keeps that. It gives up invariance to a
+    shift, and with it one pass over the features. The small $\epsilon$ is not in the paper; it is
+    there for vectors of zeros.
     """
 
     def __init__(self, width: int, epsilon: float = 1e-5) -> None:
@@ -155,36 +247,32 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        # Squares leave the range of 16 bits soon: in fp16 that of 256 is infinite already.
+        # Squares soon leave the range of 16 bits: in fp16 that of 256 is infinite already.
         wide = x.to(torch.promote_types(x.dtype, torch.float32))  # (..., C)
         mean_square = wide.pow(2).mean(-1, keepdim=True)  # (..., 1)
         unit = wide * torch.rsqrt(mean_square + self.epsilon)  # (..., C)
         return unit.to(x.dtype) * self.weight  # (..., C)
 
 
-def gated_width(width: int, multiple: int = 8) -> int:
+class SwiGLU(nn.Module):
     r"""
     ## SwiGLU
 
-    The MLP of the [Transformer](transformer.py) has two matrices and a function between them. In
-    a gated one a third matrix decides, for each feature inside, how much of it passes (Shazeer
-    2020, [2002.05202](https://arxiv.org/abs/2002.05202), eq. 6):
+    The MLP of the [Transformer](transformer.py#a-network-at-each-position) has two matrices and an
+    activation between them. In a gated MLP a third matrix decides how much of each inner feature
+    passes (Shazeer 2020, [2002.05202](https://arxiv.org/abs/2002.05202), eq. 6):
 
     $$
+    \begin{aligned}
     \operatorname{FFN}_{\text{SwiGLU}}(x)
-    = \bigl(\operatorname{Swish}(x W) \otimes x V\bigr) W_2,
-    \qquad \operatorname{Swish}(z) = z \, \sigma(z).
+    &= \bigl(\operatorname{Swish}(x W) \otimes x V\bigr) W_2, \\
+    \operatorname{Swish}(z) &= z \, \sigma(z).
+    \end{aligned}
     $$
 
-    So features are multiplied by each other and not only added. Three matrices of
-    $\tfrac23 \cdot 4 d$ features have as many weights as two of $4 d$, which keeps the comparison
-    fair. Rounded up to a multiple of something that the hardware likes, 256 in LLaMA, this makes
-    11,008 from 4,096.
+    So features are multiplied with each other and not only added.
     """
-    return -(-(8 * width // 3) // multiple) * multiple
 
-
-class SwiGLU(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.gate = nn.Linear(width, hidden, bias=False)
@@ -192,35 +280,30 @@ class SwiGLU(nn.Module):
         self.down = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = F.silu(self.gate(x)) * self.up(x)  # (..., M)
-        y: Tensor = self.down(wide)  # (..., C)
+        inner = F.silu(self.gate(x)) * self.up(x)  # (..., M)
+        y: Tensor = self.down(inner)  # (..., C)
         return y
 
 
-class Ungated(nn.Module):
+def gated_width(width: int, multiple: int = 8) -> int:
     r"""
-    The control has as many weights, in two matrices of $4 d$ features, and nothing that decides.
+    Three matrices of $\tfrac23 \cdot 4 d$ features have as many weights as two of $4 d$, which
+    keeps the comparison fair. Rounded up to a multiple that suits the hardware, 256 in LLaMA, this
+    turns a width of 4,096 into 11,008 inner features.
     """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.up = nn.Linear(width, 4 * width, bias=False)
-        self.down = nn.Linear(4 * width, width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        wide = F.silu(self.up(x))  # (..., 4*C)
-        y: Tensor = self.down(wide)  # (..., C)
-        return y
+    return -(-(8 * width // 3) // multiple) * multiple
 
 
-def angles(positions: Tensor, D: int, base: float = 10_000.0) -> Tensor:
+def angles(
+    positions: Tensor, D: int, base: float = 10_000.0, stretch: Stretch | None = None
+) -> Tensor:
     r"""
     ## Rotary positions
 
-    Attention cannot tell where a token is, so somebody must say it. Rotary embedding
-    ([2104.09864](https://arxiv.org/abs/2104.09864)) says it at the place where it is needed, in
-    the scores. Take two features of a query as a point in the plane and turn it by an angle that
-    is proportional to its position $m$, and do the same with the key at position $n$. Their
+    Attention does not see order, so positions must enter in some way. Rotary embedding
+    ([2104.09864](https://arxiv.org/abs/2104.09864)) puts them where they are needed, into
+    the scores. Take two features of a query as a point in the plane and turn it by an angle
+    proportional to its position $m$, and do the same with the key at position $n$. Their
     dot product depends on the angle *between* them, so turning both by the same amount changes
     nothing. What counts is the distance (eq. 11):
 
@@ -237,11 +320,13 @@ def angles(positions: Tensor, D: int, base: float = 10_000.0) -> Tensor:
     \theta_i = 10000^{-2 i / D}.
     $$
 
-    Fast pairs tell neighbours apart and slow ones paragraphs. `positions` are in single precision
-    at least, since of the whole numbers above 256 bf16 has not even all.
+    Fast pairs tell neighbours apart, slow ones paragraphs. `positions` must be in single precision
+    at least: in bf16, whole numbers above 256 are rounded.
     """
     pairs = torch.arange(0, D, 2, device=positions.device, dtype=positions.dtype)  # (D/2,)
     theta = 1 / base ** (pairs / D)  # (D/2,)
+    if stretch is not None:
+        theta = stretch(theta)  # (D/2,)
     return positions[:, None] * theta  # (T, D/2)
 
 
@@ -257,8 +342,8 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
     $$
 
     The paper pairs neighbours, $(2i, 2i + 1)$. We pair $(i, i + D / 2)$, as the weights of LLaMA
-    on the hub do, since halves are easier to cut than every other feature. Both learn the same
-    functions: they differ by a permutation of the rows of $W_q$ and $W_k$.
+    on the hub do, since halves are easier to take apart than every other feature. Both learn the
+    same functions: they differ by a permutation of the rows of $W_q$ and $W_k$.
     """
     x1, x2 = x.chunk(2, dim=-1)  # (..., T, D/2)
     cos, sin = turns.cos().to(x.dtype), turns.sin().to(x.dtype)  # (T, D/2)
@@ -269,22 +354,26 @@ class GroupedAttention(nn.Module):
     r"""
     ## Grouped queries
 
-    A model that writes must load the keys and values of all earlier tokens for each new one, and
-    this, not multiplying, is what takes the time. With a single head of keys and values for all
-    queries (Shazeer 2019, [1911.02150](https://arxiv.org/abs/1911.02150)) there is least to
-    load, but the model gets somewhat worse. Between the two, $G$ heads of keys and values each
-    serve a group of $H / G$ queries, neighbours as they come (Ainslie 2023,
-    [2305.13245](https://arxiv.org/abs/2305.13245), section 2.2):
+    A model that writes loads the keys and values of all earlier tokens for each new one. When many
+    texts are written at once, this takes [more time](kv_cache.py#what-it-costs) than loading the
+    weights, which all of them share. A single head of keys and values for all queries (Shazeer
+    2019, [1911.02150](https://arxiv.org/abs/1911.02150)) leaves least to load, but makes the model
+    somewhat worse. Between the two, $G$ heads of keys and values each serve a group of $H / G$
+    neighbouring heads of queries (Ainslie 2023, [2305.13245](https://arxiv.org/abs/2305.13245),
+    section 2.2):
 
     $$
-    \text{head}_i = \operatorname{Attention}(Q_i,\; K_{\lfloor i G / H \rfloor},\;
-    V_{\lfloor i G / H \rfloor}), \qquad i = 0, \dots, H - 1.
+    \begin{aligned}
+    \text{head}_i &= \operatorname{Attention}(Q_i,\; K_{\lfloor i G / H \rfloor},\;
+    V_{\lfloor i G / H \rfloor}), \\
+    i &= 0, \dots, H - 1.
+    \end{aligned}
     $$
 
     $G = H$ is the usual [attention](attention.py#several-heads) and $G = 1$ a single head. LLaMA 2
     with 70B weights has $G = 8$ and $H = 64$.
 
-    Keys go to the cache already turned: for them the position never changes.
+    Keys go into the [cache](kv_cache.py) already turned, since their positions do not change.
     """
 
     def __init__(self, width: int, heads: int, kv_heads: int) -> None:
@@ -318,23 +407,23 @@ class Block(nn.Module):
     r"""
     ## A block
 
-    [GPT-2's](gpt2.py#a-block), with the parts from above in its places. What a part is worth
-    shows where it is left out: `without` names one.
+    [GPT-2's](gpt2.py#a-block), with the parts above. To see what a part is worth, `without` names
+    those that GPT-2's replace again.
     """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         C, without = config.width, config.without
-        norm = nn.LayerNorm if without == "rms" else RMSNorm
+        norm = nn.LayerNorm if "rms" in without else RMSNorm
         self.norm1 = norm(C)
         self.attention = GroupedAttention(C, config.heads, config.kv_heads)
         self.norm2 = norm(C)
         gated = SwiGLU(C, config.hidden or gated_width(C))
-        self.mlp = Ungated(C) if without == "gate" else gated
+        self.feed_forward = FeedForward(C, 4 * C) if "gate" in without else gated
 
     def forward(self, x: Tensor, turns: Tensor, cache: Cache | None = None) -> Tensor:
         x = x + self.attention(self.norm1(x), turns, cache)  # (B, T, C)
-        x = x + self.mlp(self.norm2(x))  # (B, T, C)
+        x = x + self.feed_forward(self.norm2(x))  # (B, T, C)
         return x
 
 
@@ -342,31 +431,36 @@ class LLaMA(GPT2):
     r"""
     ## The model
 
-    A GPT-2 without a table of positions. The paper does not say how it starts out, so the
-    [initialisation](gpt2.py#initialisation) is GPT-2's too.
+    A GPT-2 without a table of positions. The paper does not say how its weights are initialised, so
+    we do it [as in GPT-2](gpt2.py#initialisation).
     """
 
     config: Config
 
     def __init__(self, config: Config, vocabulary: int) -> None:
-        # Nothing is built that GPT-2 has and we have not.
+        # GPT-2's own constructor would build parts that this model does not have.
         nn.Module.__init__(self)
         self.config = config
         self.tokens = nn.Embedding(vocabulary, config.width)
+        if "rotation" in config.without:
+            self.positions = nn.Embedding(config.context, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        norm = nn.LayerNorm if config.without == "rms" else RMSNorm
+        norm = nn.LayerNorm if "rms" in config.without else RMSNorm
         self.norm = norm(config.width)  # type: ignore[assignment]
         self.out = nn.Linear(config.width, vocabulary, bias=False)
+        self.stretch: Stretch | None = None
         self.initialise()
 
-    def forward(self, tokens: Tensor, caches: list[Cache] | None = None) -> Tensor:
-        config, T = self.config, tokens.shape[1]
-        start = caches[0].length if caches else 0
-        positions = torch.arange(start, start + T, device=tokens.device).float()  # (T,)
-        # Where every position is 0, nothing is turned.
-        positions = positions * (config.without != "rotation")  # (T,)
-        turns = angles(positions, config.width // config.heads, config.base)  # (T, D/2)
+    def forward(self, tokens: Tensor, caches: Sequence[Cache] = ()) -> Tensor:
+        config = self.config
+        places = self.places(tokens, caches)  # (T,)
         x = self.tokens(tokens)  # (B, T, C)
+        if "rotation" in config.without:
+            x = x + self.positions(places)  # (B, T, C)
+            # Where every position is 0, nothing is turned.
+            places = torch.zeros_like(places)  # (T,)
+        D = config.width // config.heads
+        turns = angles(places.float(), D, config.base, self.stretch)  # (T, D/2)
         kept: Sequence[Cache | None] = caches or [None] * len(self.blocks)
         for block, cache in zip(self.blocks, kept, strict=True):
             x = block(x, turns, cache)  # (B, T, C)
@@ -380,8 +474,9 @@ def published(layers: int, heads: int, width: int) -> Config:
     )
 
 
-# The sizes of table 2, which rounds to 6.7B, 13.0B, 32.5B and 65.2B weights, and the largest
-# LLaMA 2: it spends what its keys and values save on a wider MLP.
+# The sizes of table 2, which has 6.7, 13.0, 32.5 and 65.2 billion weights. Ours have the same but
+# for the last, 65.29 billion. And the largest LLaMA 2, which spends on a wider MLP what it saves on
+# keys and values.
 SIZES = {
     "7B": published(32, 32, 4096),
     "13B": published(40, 40, 5120),
@@ -398,10 +493,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
     The loop, the text and the budget of [GPT-2](gpt2.py#training), so that the two can be
     compared. AdamW's $\beta$, the decay of 0.1 and the clipping at 1 are those of LLaMA as well
-    (section 2.3). Its learning rate ends at a tenth of the highest; ours, as there, at zero.
-
-    Without rotation the loss is higher, but not as high as one might think. A causal mask lets
-    the first token see one position and the tenth see ten, so a second layer can count a little.
+    (section 2.3). LLaMA's learning rate ends at a tenth of its peak, ours at zero, as in GPT-2.
     """
     run = Run(config, options)
     words = text(run.options.data or "docs")
@@ -411,7 +503,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     windows = run.windows(tokens[:cut], length=config.context, size=config.batch)
     model = LLaMA(config, len(characters))
     ready = run.prepare(model)
-    optimizer = torch.optim.AdamW(decayed(model), lr=config.lr, betas=(0.9, 0.95))
+    optimizer = torch.optim.AdamW(decayed(model), lr=config.lr, betas=(0.9, 0.95), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(config, step))
 
     for step in run.steps(config.steps, model=ready, optimizer=optimizer, schedule=schedule):
@@ -424,10 +516,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
         schedule.step()
         run.log(loss=loss)
 
-    half = max(1, config.context // 2)
-    start = characters.encode(words[cut : cut + half])
-    told = continue_text(model, start.to(run.device), config.context - half, run.generator)
-    run.say(characters.decode(told))
+    show(run, model, characters, words[cut : cut + max(1, config.context // 2)])
     D = config.width // config.heads
     return run.finish(
         validation_loss=held_out(model, tokens[cut:]),
@@ -435,125 +524,201 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     )
 
 
-@torch.no_grad()
-def continue_text(
-    model: LLaMA,
-    tokens: Tensor,
-    count: int,
-    generator: torch.Generator,
-    temperature: float = 0.8,
-    p: float = 0.95,
-) -> Tensor:
-    r"""
-    ## Writing on
-
-    As [GPT-2](gpt2.py#writing-on) does, but nothing is read twice: first the prompt, then each
-    token alone. Rotation has no end, as a table of positions has. But of distances that it never
-    saw in training the model knows nothing, so we stop where its context does.
-    """
-    room = len(tokens) + count
-    if room > model.config.context:
-        raise UserError(
-            f"{len(tokens)} tokens and {count} more do not fit the context of "
-            f"{model.config.context}: ask for fewer"
-        )
-    caches = [Cache(room) for _ in model.blocks]
-    unread = tokens
-    for _ in range(count):
-        logits = model(unread[None], caches)[0, -1]  # (V,)
-        unread = draw(nucleus(temper(logits, temperature), p), generator)  # (1,)
-        tokens = torch.cat([tokens, unread])
-    return tokens
-
-
 # ## Published weights
 #
-# The hub's names, as regular expressions, and ours. What becomes empty has no use here.
-NAMES = {
-    r"^model\.": "",
-    # Old files hold the speeds of the rotation too, which we compute.
-    r".*\.rotary_emb\.inv_freq$": "",
-    r"^embed_tokens\.": "tokens.",
-    r"^lm_head\.": "out.",
-    r"^layers\.": "blocks.",
-    r"\.input_layernorm\.": ".norm1.",
-    r"\.post_attention_layernorm\.": ".norm2.",
-    r"\.self_attn\.q_proj\.": ".attention.query.",
-    r"\.self_attn\.k_proj\.": ".attention.key.",
-    r"\.self_attn\.v_proj\.": ".attention.value.",
-    r"\.self_attn\.o_proj\.": ".attention.out.",
-    r"\.mlp\.(gate|up|down)_proj\.": r".mlp.\1.",
-}
+# The hub's names and ours. Old files also hold the speeds of the rotation, which we compute.
+NAMES = Names(
+    {
+        "model.embed_tokens": "tokens",
+        "model.layers.*.input_layernorm": "blocks.*.norm1",
+        "model.layers.*.self_attn.q_proj": "blocks.*.attention.query",
+        "model.layers.*.self_attn.k_proj": "blocks.*.attention.key",
+        "model.layers.*.self_attn.v_proj": "blocks.*.attention.value",
+        "model.layers.*.self_attn.o_proj": "blocks.*.attention.out",
+        "model.layers.*.post_attention_layernorm": "blocks.*.norm2",
+        "model.layers.*.mlp.gate_proj": "blocks.*.feed_forward.gate",
+        "model.layers.*.mlp.up_proj": "blocks.*.feed_forward.up",
+        "model.layers.*.mlp.down_proj": "blocks.*.feed_forward.down",
+        "model.norm": "norm",
+        "lm_head": "out",
+    },
+    unused=r"\.rotary_emb\.inv_freq$",
+)
 
 
-def our_name(theirs: str) -> str:
-    return renamed(theirs, NAMES)
-
-
-def load_pretrained(folder: Path) -> LLaMA:
+@dataclass(frozen=True)
+class Stretch:
     r"""
+    ### A longer reach
+
+    LLaMA 3.1 was trained on a short context first and then on a longer one, for which its slow
+    pairs are slowed down further. A pair that makes fewer than `low` turns in the short context
+    becomes `factor` times slower, one that makes more than `high` turns stays as it is, and between
+    the two the speed is interpolated. The released settings say so; the papers do not.
+    """
+
+    factor: float
+    low: float
+    high: float
+    context: float
+
+    def __call__(self, theta: Tensor) -> Tensor:
+        turns = self.context * theta / (2 * math.pi)  # (D/2,)
+        kept = ((turns - self.low) / (self.high - self.low)).clamp(0, 1)  # (D/2,)
+        return theta * (kept + (1 - kept) / self.factor)  # (D/2,)
+
+
+def read_turning(told: Settings) -> tuple[float, Stretch | None]:
+    r"""
+    ### Settings
+
+    Older folders have the base of the rotation beside the other settings, and how it is stretched
+    in a group of its own. Newer ones have both in one group.
+    """
+    group = told.get("rope_parameters") or told.get("rope_scaling") or {}
+    found = Settings({"rope_theta": told.get("rope_theta", 1e4)} | group, told.path, told.kind)
+    name = "type" if "type" in found else "rope_type"
+    kind = found.get(name, "default")
+    if kind not in ("default", "llama3"):
+        found.differs(name)
+    stretch = None
+    if kind == "llama3":
+        stretch = Stretch(
+            factor=found.number("factor"),
+            low=found.number("low_freq_factor"),
+            high=found.number("high_freq_factor"),
+            context=found.number("original_max_position_embeddings"),
+        )
+    base = found.number("rope_theta")
+    found.ignores("type", "rope_type")
+    return base, stretch
+
+
+def read_config(told: Settings, base: float) -> Config:
+    r"""
+    Three families share this network. **LLaMA** is exactly this. **Mistral** also bounds how far
+    attention looks back, which changes nothing in a text no longer than this window, so our
+    context ends there. **Qwen2** adds biases to queries, keys and values. Whatever else a folder
+    asks for is refused by name.
+    """
+    told.requires(hidden_act="silu")
+    told.refuses(attention_bias=True, mlp_bias=True, use_sliding_window=True, use_mrope=True)
+    context = told.count("max_position_embeddings")
+    if told.kind == "mistral" and told.get("sliding_window") is not None:
+        context = min(context, told.count("sliding_window"))
+    # The first LLaMAs have no groups, and their files do not mention them.
+    groups = "num_key_value_heads" if "num_key_value_heads" in told else "num_attention_heads"
+    config = Config(
+        layers=told.count("num_hidden_layers"),
+        heads=told.count("num_attention_heads"),
+        width=told.count("hidden_size"),
+        context=context,
+        kv_heads=told.count(groups),
+        hidden=told.count("intermediate_size"),
+        base=base,
+    )
+    if told.get("head_dim") not in (None, config.width // config.heads):
+        told.differs("head_dim")
+    if {*(told.get("layer_types") or ())} - {"full_attention"}:
+        told.differs("layer_types")
+    return config
+
+
+def load_pretrained(folder: str | Path) -> LLaMA:
+    r"""
+    ### From the hub
+
     Reads a folder as the hub has it, with `config.json` and safetensors:
     [meta-llama/Llama-2-7b-hf](https://huggingface.co/meta-llama/Llama-2-7b-hf), or for a laptop
     [TinyLlama](https://huggingface.co/TinyLlama/TinyLlama-1.1B-Chat-v1.0). Raises `UserError` when
-    something is missing, or is of a kind that this file does not have.
+    something is missing or not supported.
     """
-    told = settings(folder, "llama")
-    told.requires(hidden_act="silu")
-    # The first LLaMAs have no groups, and their files say nothing of them.
-    told.setdefault("num_key_value_heads", told["num_attention_heads"])
-    weights = tensors(folder, our_name)
-    # Small ones read and write with one matrix.
-    if told.get("tie_word_embeddings"):
-        weights["out.weight"] = weights["tokens.weight"]
+    told = settings(folder, "llama", also=("mistral", "qwen2"))
+    weights = tensors(folder, NAMES.ours)
     with told.blueprint():
-        turning = told.get("rope_parameters") or told.get("rope_scaling") or {}
-        kind = turning.get("rope_type", turning.get("type", "default"))
-        if kind != "default":
-            raise UserError(f"{told.path}: positions are {kind}, unlike here: choose other weights")
-        told.setdefault("rope_theta", turning.get("rope_theta", 10_000.0))
-        config = Config(
-            layers=told.count("num_hidden_layers"),
-            heads=told.count("num_attention_heads"),
-            width=told.count("hidden_size"),
-            context=told.count("max_position_embeddings"),
-            kv_heads=told.count("num_key_value_heads"),
-            hidden=told.count("intermediate_size"),
-            base=told.number("rope_theta"),
-        )
-        model = LLaMA(config, told.count("vocab_size")).to(weights["tokens.weight"].dtype)
-    for part in model.modules():
-        if isinstance(part, RMSNorm):
-            part.epsilon = told.number("rms_norm_eps")
-    return fill(model, weights, folder)
+        base, stretch = read_turning(told)
+        model = LLaMA(read_config(told, base), told.count("vocab_size"))
+        model.stretch = stretch
+        for part in model.modules():
+            if isinstance(part, RMSNorm):
+                part.epsilon = told.number("rms_norm_eps")
+            if told.kind == "qwen2" and isinstance(part, GroupedAttention):
+                for linear in (part.query, part.key, part.value):
+                    linear.bias = nn.Parameter(torch.empty(linear.out_features))
+        model = model.to(weights["tokens.weight"].dtype)
+    # Small models read and write with one matrix.
+    tied = told.get("tie_word_embeddings", False)
+    # Dropout is for training, and Qwen2 names the size of a window that it does not use.
+    unused = ("max_window_layers", "sliding_window") if told.kind == "qwen2" else ()
+    told.ignores("attention_dropout", "pretraining_tp", *unused)
+    if tied:
+        weights["out.weight"] = weights["tokens.weight"]
+    fill(model, weights, folder, NAMES.theirs)
+    if tied:
+        model.out.weight = model.tokens.weight
+    return model
 
 
-def generate(weights: Path, prompt: str, count: int = 40, p: float = 0.95, seed: int = 0) -> None:
+def save_pretrained(model: LLaMA, folder: str | Path) -> None:
+    r"""
+    ### To the hub
+
+    Writes such a folder, which transformers reads.
+    """
+    config, block = model.config, cast(Block, model.blocks[0])
+    if config.without:
+        raise UserError(f"the hub knows no LLaMA without its {' and '.join(config.without)}")
+    biased = block.attention.query.bias is not None
+    turning: dict[str, object] = {"rope_type": "default", "rope_theta": config.base}
+    if stretch := model.stretch:
+        turning |= {
+            "rope_type": "llama3",
+            "factor": stretch.factor,
+            "low_freq_factor": stretch.low,
+            "high_freq_factor": stretch.high,
+            "original_max_position_embeddings": stretch.context,
+        }
+    told = {
+        "architectures": ["Qwen2ForCausalLM" if biased else "LlamaForCausalLM"],
+        "model_type": "qwen2" if biased else "llama",
+        "hidden_act": "silu",
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.kv_heads,
+        "hidden_size": config.width,
+        "intermediate_size": block.feed_forward.up.out_features,
+        "max_position_embeddings": config.context,
+        "rms_norm_eps": model.norm.epsilon,
+        "rope_parameters": turning,
+        "tie_word_embeddings": model.out.weight is model.tokens.weight,
+        "vocab_size": model.tokens.num_embeddings,
+    }
+    named = {NAMES.theirs(name): weight for name, weight in model.named_parameters()}
+    save(folder, told, named)
+
+
+def generate(weights: Path, prompt: tuple[str, ...], writing: Writing = USUAL) -> None:
     r"""
     ## Continue a prompt
 
-        python papers/transformers/llama.py generate --weights FOLDER --prompt "Once"
-
-    with the weights and the `tokenizer.json` of a published folder.
+    [As with GPT-2](gpt2.py#continue-a-prompt):
+    `python papers/transformers/llama.py generate --weights FOLDER --prompt "Once" "And then"`
     """
-
-    def write(start: Tensor, chance: torch.Generator) -> Tensor:
-        return continue_text(load_pretrained(weights), start, count, chance, 1.0, p)
-
-    complete(weights, prompt, seed, write)
+    write(load_pretrained(weights), weights, prompt, writing)
 
 
 # ## What changed since
 #
-# - **Longer contexts.** A model that was trained on 4,096 tokens reads many more when its slow
-#   pairs are slowed down further: position interpolation (Chen 2023,
-#   [arXiv](https://arxiv.org/abs/2306.15595)), YaRN (Peng 2023,
+# - **Longer contexts.** After a little more training, a model reads many times the tokens that it
+#   was trained on when its pairs turn more slowly: all of them alike in position interpolation
+#   (Chen 2023, [arXiv](https://arxiv.org/abs/2306.15595)), mostly the slow ones in YaRN (Peng 2023,
 #   [arXiv](https://arxiv.org/abs/2309.00071)). LLaMA 3 raises `base` to 500,000.
-# - **Groups everywhere.** In LLaMA 3 the smallest model has them too (2024,
+# - **Groups everywhere.** In LLaMA 3 even the smallest model has them (2024,
 #   [arXiv](https://arxiv.org/abs/2407.21783)).
-# - **Encoders too.** ModernBERT gives [BERT](bert.py) rotary positions and a gate (Warner 2024,
+# - **Encoders too.** ModernBERT is a [BERT](bert.py) with rotary positions and a gate (Warner 2024,
 #   [arXiv](https://arxiv.org/abs/2412.13663)).
-# - **Many MLPs.** Mixtral has eight in each layer, of which a token takes two (Jiang 2024,
+# - **Many MLPs.** Mixtral has eight in each layer, of which each token uses two (Jiang 2024,
 #   [arXiv](https://arxiv.org/abs/2401.04088)).
 
 if __name__ == "__main__":
-    main(train, generate=generate)
+    main(train, data=TEXTS, generate=generate)

@@ -2,7 +2,7 @@ r"""
 ---
 title: Vision
 summary: How networks look at images, from residual learning on.
-topic: vision
+family: vision and games
 ---
 
 # Vision

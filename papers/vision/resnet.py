@@ -1,48 +1,122 @@
 r"""
 ---
 title: Deep residual learning
-summary: Let layers learn what to add to their input, and depth stops hurting.
-topic: vision
+summary: Let layers learn what to add to their input, and depth no longer hurts.
 paper: Deep Residual Learning for Image Recognition
 authors: [Kaiming He, Xiangyu Zhang, Shaoqing Ren, Jian Sun]
 year: 2015
 arxiv: "1512.03385"
+acronyms: [ResNet]
+needs: [training/loop]
+equals:
+  what: transformers.ResNetForImageClassification
+  within: 1e-8
+  test: test_outputs_and_gradients_are_those_of_transformers
 notation:
   '\mathcal{F}': layers
   'W_s': shortcut
   'x': x
   'y': y
   'n': n
+figure:
+  file: figures/resnet.svg
+  alt: >-
+    Left, a plain block: two convolutions with a rectifier between them and one after. Right,
+    the same with a thick line that leads from x past both convolutions to a plus before the
+    last rectifier. Below, the network: a stem, three stages of maps, each of half the side and
+    twice the channels, and a head.
+  caption: >-
+    The layers are the same. Only the line past them is new: they learn what to add to `x`, and a
+    block whose layers give zero is the identity.
+metrics:
+  train_error: {name: error on training images, unit: "%", better: lower}
+  test_error: {name: error on test images, unit: "%", better: lower}
+  train_loss: {name: loss on training images, unit: nats, better: lower}
+  gradient_growth: {name: gradient before the first block over that behind the last, better: lower}
 runs:
   residual, 56 layers: ""
   plain, 56 layers: --no-residual
   plain, 56 layers, warmed up: --no-residual --warmup 100
   residual, 20 layers: --n 3
   plain, 20 layers: --n 3 --no-residual
+  photographs: --data cifar-10 --n 3 --width 16 --batch 128 --lr 0.1 --steps 1800
 claims:
   - what: a deeper plain network has a higher training error than a shallower one
-    paper: "figures 1 and 6 (left), CIFAR-10: plain-56 above plain-20"
-    run: plain, 56 layers
+    paper: "figures 1 and 6 (left), on CIFAR-10: plain-20 below plain-56"
+    run: plain, 20 layers
+    control: plain, 56 layers
     metric: train_error
+    margin: 0.1
   - what: with shortcuts, the same depth trains
-    paper: "figure 6 (middle), CIFAR-10: ResNet-56 below ResNet-20"
+    paper: "section 4.2 and figure 6, on CIFAR-10: ResNet-56 below plain-56"
     run: residual, 56 layers
+    control: plain, 56 layers
     metric: train_error
-  - what: gradients of plain networks with batch normalization have healthy norms
-    paper: "section 4.1, in words; here, the norm at the first block over that at the last"
-    run: plain, 56 layers
+    margin: 0.1
+  - what: and a warm-up of the learning rate does not make up for missing shortcuts
+    paper: "not there: plain networks are not warmed up"
+    run: residual, 56 layers
+    control: plain, 56 layers, warmed up
+    metric: train_error
+    margin: 0.1
+  - what: with shortcuts, more layers have a lower training error
+    paper: "figure 6 (middle), on CIFAR-10: ResNet-56 below ResNet-20"
+    run: residual, 56 layers
+    control: residual, 20 layers
+    metric: train_error
+    margin: 0.005
+    note: "both depths learn nearly all 1,437 digits by heart, which leaves no room below"
+  - what: before the first step, gradients explode in a plain network, and not with shortcuts
+    paper: "not there, section 4.1 finds healthy norms; Yang 2019, 1902.08129"
+    run: residual, 56 layers
+    control: plain, 56 layers
     metric: gradient_growth
+    margin: 100
   - what: ResNet-20 has a test error of 8.75 % on CIFAR-10
     paper: "table 6; section 4.2 gives the recipe"
-    note: "for a GPU: --data cifar-10 --n 3 --width 16 --batch 128 --lr 0.1 --steps 64000"
+    note: "not run here: --data cifar-10 --n 3 --width 16 --batch 128 --lr 0.1 --steps 64000"
+deviations:
+  - what: the stride of a bottleneck
+    paper: in the first layer, a 1 × 1 convolution
+    ours: in the second, a 3 × 3 convolution
+    others: "transformers and torchvision: in the second, known as v1.5"
+    matters: "yes: the same weights compute something else"
+    test: test_the_papers_stride_is_another_network
+  - what: where channels of zeros are added
+    paper: not said (option A, section 3.3)
+    ours: behind the old ones
+    others: "transformers: option B alone"
+    matters: "no: another order of the channels"
+    test: test_padding_keeps_every_second_pixel_and_appends_zeros
+  - what: variance of the initial weights
+    paper: "as in He 2015 (section 3.4): 2 over the number of inputs, or of outputs"
+    ours: 2 over the number of inputs
+    others: "transformers and torchvision: 2 over the number of outputs"
+    matters: "at the start, where the number of channels changes"
+    test: test_the_library_counts_outputs_where_we_count_inputs
+  - what: how long the learning rate is low at first
+    paper: until the training error is below 80 %, for 110 layers (section 4.2)
+    ours: a number of steps, by default none
+    matters: "not tried: our 56 residual layers train without"
+    test: test_learning_rate_is_that_of_section_4_2
+mistakes:
+  - what: "judging without `eval`, by the statistics of a batch"
+    mutant: judged without eval
+    caught: test_error_and_loss_over_a_set_are_those_of_a_network_that_is_not_training
+  - what: a rectifier before the addition
+    mutant: rectified before the sum
+    caught: test_outputs_and_gradients_are_those_of_transformers
+  - what: subtracting the mean of the test images from the test images
+    mutant: each set loses its own mean
+    caught: test_both_sets_lose_the_mean_of_the_training_set
 ---
 
 # Deep residual learning
 
-Take a network that works and put more layers on top. The new one contains the old: let the
-added layers copy their input. So its training error should not be higher. In practice it
-is, and by a lot: plain networks of 56 layers train worse than those of 20. This
-*degradation* is no overfitting, since the training error itself rises. The optimizer does
+Take a network that works and put more layers on top. The new network contains the old one: the
+added layers only have to copy their input. So its training error should not be higher. In practice
+it is: plain networks of 56 layers train worse than those of 20. This
+*degradation* is not overfitting, since the training error itself rises. The optimizer does
 not find the copy.
 
 The remedy is to make copying the default. A block adds its input $x$ to what its layers
@@ -77,8 +151,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from papers.common import Options, Run, UserError, main
-from papers.common.data import image_set
-from papers.common.published import fill, renamed, settings, tensors
+from papers.common.data import IMAGE_SETS, image_set
+from papers.common.judging import in_batches
+from papers.common.names import Names
+from papers.common.published import fill, save, settings, tensors
 
 Option = Literal["A", "B", "none"]
 Layers = Callable[[int, int, int], nn.Sequential]
@@ -88,11 +164,12 @@ def convolution(C: int, D: int, size: int, stride: int = 1) -> nn.Sequential:
     r"""
     ## A weight layer
 
-    Batch normalization stands right after each convolution and before the rectifier
+    Batch normalization comes right after each convolution and before the rectifier
     (section 3.4). It subtracts the mean, which makes a bias useless.
 
-    Weights start as $\mathcal{N}(0, 2 / (k^2 C))$ for a $k \times k$ filter on $C$ channels:
-    half of the inputs are cut off by a rectifier, and the 2 makes up for them.
+    Weights start as $\mathcal{N}(0, 2 / (k^2 C))$ for a $k \times k$ filter on $C$ channels
+    ([He 2015](https://arxiv.org/abs/1502.01852)): a rectifier cuts off half of the inputs, and the
+    2 makes up for them.
     """
     layer = nn.Conv2d(C, D, size, stride, padding=size // 2, bias=False)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -114,8 +191,7 @@ class Block(nn.Module):
     negative. If $\mathcal{F} = 0$ then $\sigma(x + 0) = x$ *exactly*: a block can be the
     identity. A 56-layer residual network whose added blocks are zero gives the outputs of
     the 20-layer one inside it, and the tests build that. In a plain network zero weights
-    give zero, and the identity is a point that two layers with a rectifier between them have
-    to find.
+    give zero, and two layers with a rectifier between them would have to find the identity.
 
     Where the sizes change, the shortcut has to change them too, by a projection $W_s$
     (eq. 2):
@@ -124,7 +200,7 @@ class Block(nn.Module):
     y = \mathcal{F}(x, \{W_i\}) + W_s x.
     $$
 
-    Without a shortcut the same layers forget $x$. That is a plain network, our control.
+    The same layers without a shortcut make a plain network, our control.
     """
 
     def __init__(self, layers: nn.Sequential, shortcut: nn.Module | None) -> None:
@@ -144,7 +220,7 @@ class Pad(nn.Module):
 
     Option A of section 3.3 keeps the identity: it takes every second row and column and adds
     channels of zeros. The paper does not say where; we append them. There is nothing to
-    learn, so a network of this kind has exactly the parameters of the plain one.
+    learn, so such a network has exactly the parameters of the plain one.
     """
 
     def __init__(self, C: int, D: int, stride: int) -> None:
@@ -160,7 +236,7 @@ def shortcut(C: int, D: int, stride: int, option: Option) -> nn.Module | None:
     r"""
     Option B projects with a $1 \times 1$ convolution. On ImageNet it is slightly better than
     A (24.52 % against 25.03 % error for 34 layers, table 3). Projecting *every* shortcut,
-    option C, brings little more for many more weights: what counts is the identity.
+    option C, gains little (24.19 %) for many more weights.
     """
     if option == "none":
         return None
@@ -190,13 +266,13 @@ def bottleneck(C: int, D: int, stride: int) -> nn.Sequential:
     Figure 5 (right). A $1 \times 1$ convolution reduces the channels to a quarter, the
     $3 \times 3$ works there, and another $1 \times 1$ restores them. At 256 channels this
     takes $256 \cdot 64 + 9 \cdot 64^2 + 64 \cdot 256 = 69{,}632$ weights; two $3 \times 3$
-    layers at 64 channels take $73{,}728$. A block four times as wide for the same price. A
-    projection as shortcut would add $256^2 = 65{,}536$ and so double it.
+    layers at 64 channels take $73{,}728$: the block is four times as wide at the same price. A
+    projection as its shortcut would add $256^2 = 65{,}536$ and nearly double it.
 
-    The stride stands in the $3 \times 3$ layer, as in the weights that people publish today
-    ("v1.5"). The paper's stands in the first $1 \times 1$, which looks at one position in
-    four and never sees the rest. With that, 50 layers take the $3.8 \cdot 10^9$
-    multiplications of table 1, and with ours $4.1 \cdot 10^9$.
+    The stride is in the $3 \times 3$ layer, as in the weights that people publish today
+    ("v1.5"). In the paper it is in the first $1 \times 1$, which looks at one position in
+    four and never sees the rest. That way 50 layers take the $3.8 \cdot 10^9$
+    multiplications of table 1; our way they take $4.1 \cdot 10^9$.
     """
     return nn.Sequential(
         convolution(C, D // 4, 1),
@@ -212,9 +288,8 @@ class ResNet(nn.Module):
     ## The network
 
     Section 3.3 has two rules. Maps of one size have the same number of channels, and where
-    the size is halved the channels double, so that each layer costs the same. All halving is
-    done by strides. At the end each channel is averaged over its map, and one linear layer
-    follows.
+    the size is halved the channels double, so that each layer costs the same. Strides do the
+    halving. At the end each channel is averaged over its map, and one linear layer follows.
     """
 
     def __init__(
@@ -228,6 +303,8 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         self.stem, self.stages = stem, nn.Sequential()
+        self.channels, self.depths, self.option = channels, depths, option
+        self.kind = layers.__name__
         C = channels[0]
         for D, depth in zip(channels[1:], depths, strict=True):
             stage = nn.Sequential()
@@ -259,7 +336,7 @@ def imagenet(
     ## For ImageNet
 
     Images of 224 by 224 pixels are too large to work on: a $7 \times 7$ convolution and a
-    maximum, both with stride 2, leave 56 by 56.
+    max-pooling, both with stride 2, leave 56 by 56.
     """
     stem = nn.Sequential(
         *convolution(colours, channels[0], 7, stride=2),
@@ -282,9 +359,9 @@ def resnet(number: int, classes: int = 1000, option: Option = "B") -> ResNet:
     r"""
     ### Table 1
 
-    The layers that give a network its number are those with weights: the first, two or three
-    in each block, and the last. Projections do not count. The paper compares its 18 and 34
-    layers with option A as well; published weights have option B.
+    The number of a network counts its layers with weights: the first, two or three
+    in each block, and the last. Projections do not count. With 18 and 34 layers the paper
+    has option A as well; published weights have option B.
 
     | layers | parameters |
     |--------|------------|
@@ -307,7 +384,7 @@ def cifar(
     r"""
     ## For CIFAR-10
 
-    Section 4.2, made for the study of depth: one $3 \times 3$ convolution, three stages of
+    Section 4.2, designed to study depth: one $3 \times 3$ convolution, three stages of
     $n$ blocks on maps of 32, 16 and 8 pixels with 16, 32 and 64 channels, and the linear
     layer. That is $6n + 2$ layers, and all shortcuts are of option A. Plain or residual, the
     parameters are the same.
@@ -337,23 +414,22 @@ def gradient_growth(model: ResNet, x: Tensor, labels: Tensor) -> float:
     behind the last. Backwards through a plain network the gradient *grows*, by about the
     same factor in each block: twice the depth squares the ratio.
 
-    The cause is the normalization itself (Yang and others, 2019,
+    The cause is the normalization itself (Yang 2019,
     [arXiv](https://arxiv.org/abs/1902.08129)). With shortcuts the variance of $x$ adds up
     from block to block while $\mathcal{F}(x)$ stays normalized. So block $l$ changes its
-    input by one part in about $l$, the deeper the less (De and Smith, 2020,
-    [arXiv](https://arxiv.org/abs/2002.10444)), and twice the depth only doubles the ratio.
+    input by one part in about $l$, and deeper blocks change it less (De and Smith 2020,
+    [arXiv](https://arxiv.org/abs/2002.10444)): twice the depth only doubles the ratio.
 
     Before a normalization only the direction of the weights counts. Weights that are $c$
     times as long get $1/c$ of the gradient, and a step turns them by $1/c^2$ of the angle.
-    In a plain network of 56 layers the first few steps throw the first layers away from
-    where they were. Ten steps later they are many times as long and hardly turn again, and
-    the ratio is near one: healthy norms, as the paper says, in front of layers that stay at
-    random. The tests follow it. With shortcuts nothing of the kind happens.
+    In a plain network of 56 layers the first few steps throw the first layers far away from
+    where they began. Ten steps later these weights are many times as long and hardly turn again,
+    and the ratio is near one: healthy norms, as the paper says, but first layers that are stuck
+    with random weights. A test follows this. With shortcuts nothing of the kind happens.
 
-    This is what goes wrong first, not all that does: one of the runs above warms up, and its
-    plain network stays behind. What deep plain networks have left of a gradient resembles
-    noise, hardly related from one image to the next (Balduzzi and others, 2017,
-    [arXiv](https://arxiv.org/abs/1702.08591)).
+    This is what goes wrong first, and not all that does. One of the runs warms up, to see what is
+    left. In deep plain networks the gradients of two similar images are hardly
+    related and resemble noise (Balduzzi 2017, [arXiv](https://arxiv.org/abs/1702.08591)).
     """
     first = model.stem(x)  # (B, C, H, W)
     last = model.stages(first)  # (B, D, P, Q)
@@ -368,8 +444,8 @@ class Config:
     ## Configuration
 
     The paper trains on CIFAR-10 with `--width 16 --batch 128 --lr 0.1 --steps 64000`. Digits
-    of 8 by 8 pixels need less of everything except depth, which is what we look at: 56
-    layers, or 20 with `--n 3`, and the control is `--no-residual`. With half the batch we
+    of 8 by 8 pixels need less of everything except depth, which is our subject: 56
+    layers, or 20 with `--n 3`. The control is `--no-residual`. With half the batch we
     take half the learning rate.
     """
 
@@ -407,7 +483,7 @@ def images_of(name: str, part: str) -> tuple[Tensor, Tensor]:
     r"""
     ## Data
 
-    `--data cifar-10` is the paper's. Grey images get the axis of channels that they lack.
+    The paper's is `--data cifar-10`. Grey images get the channel axis that they lack.
     """
     data = image_set(name or "digits", part)
     return data.images.view(len(data.images), -1, *data.images.shape[-2:]), data.labels
@@ -417,9 +493,9 @@ def augment(x: Tensor, chance: Tensor, mirror: bool) -> Tensor:
     r"""
     ### Crops and mirror images
 
-    Pad with zeros, 4 pixels for images of 32 and as much in proportion for others, cut out
-    the old size at random, and mirror every second image (section 4.2). `chance` holds three
-    uniform numbers for each image: the row and the column where we cut, and whether we
+    Pad with zeros, 4 pixels for images of 32 and in proportion for others, crop to
+    the old size at random, and mirror an image with probability one half (section 4.2). `chance`
+    holds three uniform numbers for each image: for the row and the column of the crop, and for the
     mirror.
     """
     B, _, H, W = x.shape
@@ -436,16 +512,13 @@ def augment(x: Tensor, chance: Tensor, mirror: bool) -> Tensor:
     return cut.permute(0, 3, 1, 2)  # (B, C, H, W)
 
 
-@torch.no_grad()
-def evaluate(model: nn.Module, x: Tensor, labels: Tensor) -> tuple[float, float]:
+def evaluate(run: Run, model: nn.Module, x: Tensor, labels: Tensor) -> tuple[float, float]:
     r"""
-    ### Error and loss over a whole set
+    ### Error and loss over a set
 
-    The images as they are, from a single view.
+    The images as they are, from a single view. Of a training set 5,000 images are enough.
     """
-    model.eval()
-    device = next(model.parameters()).device
-    logits = torch.cat([model(part.to(device)).float().cpu() for part in torch.split(x, 500)])
+    logits = in_batches(run, "image", model.eval(), x).float()
     wrong = logits.argmax(-1) != labels
     return wrong.float().mean().item(), F.cross_entropy(logits, labels).item()
 
@@ -455,7 +528,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     ## Training
 
     SGD with momentum 0.9 and weight decay 0.0001. The mean image of the training set is
-    subtracted everywhere. Handwriting does not survive a mirror, so only colour photographs
+    subtracted from all images. A mirrored digit is no digit, so only colour photographs
     are mirrored.
     """
     run = Run(config, options)
@@ -467,8 +540,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     colours, photographs = images.shape[1], images.shape[1] == 3
     network = cifar(config.n, config.width, colours, residual=config.residual)
     growth = gradient_growth(network, images[:128], labels[:128])
-    model = run.prepare(network)
-    optimizer = torch.optim.SGD(model.parameters(), lr=config.lr, momentum=0.9, weight_decay=1e-4)
+    # With the channels of a pixel side by side in memory, convolutions are faster.
+    model = run.prepare(network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    optimizer = torch.optim.SGD(model.parameters(), config.lr, 0.9, weight_decay=1e-4, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(config, step))
 
     for step in run.steps(config.steps, model=model, optimizer=optimizer, schedule=schedule):
@@ -483,33 +557,33 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
         schedule.step()
         run.log(loss=loss)
 
-    train_error, train_loss = evaluate(model, images, labels)
-    test_error, _ = evaluate(model, test_images, test_labels)
+    train_error, train_loss = evaluate(run, model, images[:5000], labels[:5000])
+    test_error, _ = evaluate(run, model, test_images, test_labels)
     numbers = {"train_error": train_error, "test_error": test_error, "train_loss": train_loss}
     return run.finish(**numbers, gradient_growth=growth)
 
 
 # ## Published weights
 #
-# The hub's names, as regular expressions, and ours.
-NAMES = {
-    r"^resnet\.embedder\.embedder\.": "stem.",
-    r"^resnet\.encoder\.stages\.(\d+)\.layers\.(\d+)\.": r"stages.\1.\2.",
-    # We count the rectifiers between the convolutions, too.
-    r"\.layer\.0\.": ".layers.0.",
-    r"\.layer\.1\.": ".layers.2.",
-    r"\.layer\.2\.": ".layers.4.",
-    r"convolution\.": "0.",
-    r"normalization\.": "1.",
-    r"^classifier\.1\.": "head.",
+# The hub's names and ours, which also count the rectifiers between the convolutions.
+BLOCK = {
+    "shortcut.convolution": "shortcut.0",
+    "shortcut.normalization": "shortcut.1",
+    **{f"layer.{i}.convolution": f"layers.{2 * i}.0" for i in range(3)},
+    **{f"layer.{i}.normalization": f"layers.{2 * i}.1" for i in range(3)},
 }
+NAMES = Names(
+    {
+        "embedder.embedder.convolution": "stem.0",
+        "embedder.embedder.normalization": "stem.1",
+        "classifier.1": "head",
+        **{f"encoder.stages.*.layers.*.{a}": f"stages.*.*.{b}" for a, b in BLOCK.items()},
+    },
+    prefix="resnet.",
+)
 
 
-def our_name(theirs: str) -> str:
-    return renamed(theirs, NAMES)
-
-
-def load_pretrained(folder: Path) -> ResNet:
+def load_pretrained(folder: str | Path) -> ResNet:
     r"""
     Reads a folder with the `config.json` and `model.safetensors` of
     [microsoft/resnet-50](https://huggingface.co/microsoft/resnet-50) or its sisters of 18,
@@ -518,22 +592,54 @@ def load_pretrained(folder: Path) -> ResNet:
     """
     told = settings(folder, "resnet")
     told.requires(hidden_act="relu")
-    told.refuses(downsample_in_first_stage=True, downsample_in_bottleneck=True)
-    channels = (told.count("embedding_size"), *told.counts("hidden_sizes"))
-    weights = tensors(folder, our_name)
-    classes, colours = len(weights["head.bias"]), told.count("num_channels")
+    told.presumes(downsample_in_first_stage=False, downsample_in_bottleneck=False)
+    weights = tensors(folder, NAMES.ours)
     with told.blueprint():
+        channels = (told.count("embedding_size"), *told.counts("hidden_sizes"))
         layers = {"basic": basic, "bottleneck": bottleneck}[told["layer_type"]]
+        classes = len(weights["head.bias"]) if "head.bias" in weights else 1
+        colours = told.count("num_channels")
         model = imagenet(layers, channels, told.counts("depths"), classes, "B", colours)
-    return fill(model, weights, folder)
+    # Which maps a detector would take from it.
+    told.ignores("stage_names", "out_features", "out_indices")
+    return fill(model, weights, folder, NAMES.theirs)
+
+
+def save_pretrained(model: ResNet, folder: str | Path) -> None:
+    r"""
+    ### Writing them
+
+    Writes such a folder, which transformers reads. It has no layout for the networks for CIFAR-10.
+    """
+    stem, classes = model.stem[0], model.head.out_features
+    assert isinstance(stem, nn.Conv2d)
+    if model.option != "B" or stem.kernel_size != (7, 7):
+        raise UserError("the hub's layout is that of ImageNet's networks with option B")
+    told = {
+        "architectures": ["ResNetForImageClassification"],
+        "model_type": "resnet",
+        "layer_type": model.kind,
+        "num_channels": stem.in_channels,
+        "embedding_size": model.channels[0],
+        "hidden_sizes": model.channels[1:],
+        "depths": model.depths,
+        "hidden_act": "relu",
+        "id2label": {str(label): f"LABEL_{label}" for label in range(classes)},
+        "label2id": {f"LABEL_{label}": label for label in range(classes)},
+    }
+    weights = {}
+    for name, weight in model.state_dict().items():
+        theirs = NAMES.theirs(name)
+        weights[theirs if name.startswith("head.") else NAMES.prefix + theirs] = weight
+    save(folder, told, weights)
 
 
 def view(file: Path) -> Tensor:
     r"""
     ### One image, as those weights expect it
 
-    The shorter side becomes 256 pixels, we cut out the middle 224 by 224, and scale each
-    colour by its mean and standard deviation on ImageNet.
+    The shorter side becomes 256 pixels, the middle 224 by 224 are cropped, and each colour is
+    normalised by its mean and standard deviation on ImageNet.
     """
     from PIL import Image
 
@@ -568,24 +674,24 @@ def classify(*, weights: Path, image: Path) -> None:
 
 # ## What changed since
 #
-# - **A cleaner identity.** The rectifier behind the addition still touches every signal that
-#   passes. He and others (2016, [arXiv](https://arxiv.org/abs/1603.05027)) move it and the
+# - **A cleaner identity.** The rectifier behind the addition still changes every signal that
+#   passes. He (2016, [arXiv](https://arxiv.org/abs/1603.05027)) moves it and the
 #   normalization in front of the convolutions, so that nothing but additions lies between
-#   the first block and the last, and train 1,001 layers.
+#   the first block and the last, and trains 1,001 layers.
 #   [Transformers](../transformers/transformer.py) made the same move, from post-norm to
 #   pre-norm.
-# - **Start at the identity.** Goyal and others (2017,
-#   [arXiv](https://arxiv.org/abs/1706.02677)) set the last scale $\gamma$ of each block to
-#   zero, so that every block begins as a copy of its input.
+# - **Start at the identity.** Goyal (2017,
+#   [arXiv](https://arxiv.org/abs/1706.02677)) sets the last scale $\gamma$ of each block to
+#   zero, so that every block begins as the identity.
 # - **Wider and denser.** ResNeXt (2016, [arXiv](https://arxiv.org/abs/1611.05431)) splits
 #   the $3 \times 3$ layer of the bottleneck into groups; DenseNet (2016,
 #   [arXiv](https://arxiv.org/abs/1608.06993)) concatenates where we add.
 # - **Better recipes.** ResNet-50 had 77.15 % accuracy from ten crops in the paper (table 3).
 #   With the augmentation and the schedules of 2021 the same network reaches 80.4 % from one
-#   (Wightman and others, [arXiv](https://arxiv.org/abs/2110.00476)).
+#   (Wightman 2021, [arXiv](https://arxiv.org/abs/2110.00476)).
 # - **Borrowed back.** ConvNeXt (2022, [arXiv](https://arxiv.org/abs/2201.03545)) takes
 #   ResNet-50 towards a [vision transformer](vit.py) one decision at a time, and stays
-#   convolutional. The addition around every block is what neither ever gave up.
+#   convolutional. Both kept the addition around every block.
 
 if __name__ == "__main__":
-    main(train, classify=classify)
+    main(train, data=IMAGE_SETS, classify=classify)

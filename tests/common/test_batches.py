@@ -135,7 +135,8 @@ def test_when_we_look_changes_nothing(looks: set[int], kinds: list[bool]) -> Non
         log = Log(ALONE, CPU)
         for step in range(300):
             value = step / 7
-            log.add(step, {"loss": torch.tensor(value) if kinds[step] else value})
+            log.step = step
+            log.add({"loss": torch.tensor(value) if kinds[step] else value})
             if step in looks:
                 log.gather()
         _, more = log.gather(3.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import re
 import stat
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from papers.common import UserError
+from papers.common import UserError, checkpoint
 from papers.common.checkpoint import (
     Checkpoints,
     bare,
@@ -176,3 +177,35 @@ def test_wrappers_leave_no_prefix() -> None:
     wrapped = torch.nn.Module()
     wrapped._orig_mod = model  # what torch.compile puts around a model
     assert bare(wrapped) is model
+
+
+# Of the modules and names that the standard library has on POSIX alone.
+POSIX = (
+    r"import (fcntl|grp|pty|pwd|resource|termios|tty)\b|"
+    r"os\.(fork|getpgid|getuid|killpg|setsid|wait\w*|WNOHANG|O_DIRECTORY)\b|"
+    r"signal\.(SIGKILL|SIGSTOP|SIGHUP|SIGALRM|SIGCHLD|alarm|pause|setitimer)\b"
+)
+
+
+def test_no_paper_needs_what_windows_lacks() -> None:
+    assert re.search(POSIX, "os.fork()")
+    for path in (Path(__file__).parents[2] / "papers").rglob("*.py"):
+        # The tools are for authors, and ask the system for what it has.
+        if "tools" in path.parts:
+            continue
+        found = re.search(POSIX, path.read_text(encoding="utf-8"))
+        assert found is None, f"{path}: {found}"
+
+
+def test_where_folders_cannot_be_opened_a_write_still_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Any, *more: Any) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(checkpoint.os, "open", refuse)
+    with pytest.raises(UserError, match="cannot write: Permission denied"):
+        write_whole(tmp_path / "file", lambda file: file.write(b"new"))
+    monkeypatch.setattr(checkpoint, "system", "nt")
+    write_whole(tmp_path / "file", lambda file: file.write(b"new"))
+    assert (tmp_path / "file").read_bytes() == b"new"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papers.common import Options, UserError, main
-from papers.common.cli import command_line
+from papers.common.flags import command_line
 from tests.common import toy
 
 seen: list[tuple[toy.Config, Options]] = []
@@ -30,7 +31,7 @@ def spy(config: toy.Config, options: Options | None = None) -> dict[str, float]:
 def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[toy.Config, Options]:
     monkeypatch.setattr(sys, "argv", ["toy.py", *words])
     seen.clear()
-    main(spy, greet=toy.greet)
+    main(spy, data=("plain", "two words"), greet=toy.greet)
     return seen[0]
 
 
@@ -84,7 +85,7 @@ def test_a_command_has_its_own_flags(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["toy.py", "greet", "--name", "Ada", "--times", "2"])
-    main(spy, greet=toy.greet)
+    main(spy, data=("plain", "two words"), greet=toy.greet)
     assert capsys.readouterr().out == "Ada Ada\n"
 
 
@@ -92,7 +93,7 @@ def test_help_fits_on_one_screen(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["toy.py", "--help"])
-    main(spy, greet=toy.greet)
+    main(spy, data=("plain", "two words"), greet=toy.greet)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 80
@@ -128,7 +129,7 @@ word = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_
             "seed": st.integers(0, 2**40),
             "precision": st.sampled_from(["fp32", "bf16", "fp16"]),
             "compile": st.booleans(),
-            "data": word.map(lambda text: text.strip("-") or "x"),
+            "data": st.sampled_from(["plain", "two words"]),
             "out": word.map(lambda text: Path("out " + text.replace("/", ""))),
         },
     ),
@@ -164,32 +165,33 @@ def test_a_field_without_help_still_has_its_line(
     assert "  --size 1\n" in capsys.readouterr().out
 
 
-def paints(options: Options) -> str:
-    return options.data
+def bare(config: Bare, options: Options | None = None) -> dict[str, float]:
+    assert options is not None
+    print("trained on", options.data or "digits")
+    return {}
 
 
-def asks(config: Bare, options: Options) -> dict[str, float]:
-    return {"painted": float(len(paints(options)))}
-
-
-def ignores(config: Bare, options: Options) -> dict[str, float]:
-    data = [options, config]
-    return {"data": float(len(data))}
-
-
-def test_a_paper_without_data_sets_refuses_the_name_of_one(
+def test_a_data_set_is_one_that_the_paper_names(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["bare.py", "--data", "x"])
-    main(asks)
-    with pytest.raises(SystemExit):
-        main(ignores)
-    assert capsys.readouterr().err == "--data x: bare.py has data of its own: leave --data out\n"
-    monkeypatch.setattr(sys, "argv", ["bare.py", "--help"])
-    main(asks)
-    assert "--data" in capsys.readouterr().out
-    main(ignores)
-    assert "--data" not in capsys.readouterr().out
+    def told(*words: str, data: tuple[str, ...] = ("digits", "fashion-mnist")) -> str:
+        monkeypatch.setattr(sys, "argv", ["bare.py", *words])
+        with contextlib.suppress(SystemExit):
+            main(bare, data=data)
+        out, err = capsys.readouterr()
+        assert not (out and err)
+        return out + err
+
+    assert told() == "trained on digits\n"
+    assert told("--data", "fashion-mnist") == "trained on fashion-mnist\n"
+    line = "there is no data set 'FashionMNIST': perhaps fashion-mnist; "
+    assert told("--data", "FashionMNIST") == line + "choose one of digits, fashion-mnist\n"
+    line = "there is no data set 'x': choose one of digits, fashion-mnist\n"
+    assert told("--data", "x") == line
+    assert "  --data digits            one of digits, fashion-mnist\n" in told("--help")
+    line = "--data digits: bare.py has data of its own: leave --data out\n"
+    assert told("--data", "digits", data=()) == line
+    assert "--data" not in told("--help", data=())
 
 
 def test_a_seed_that_does_not_fit_is_refused(tmp_path: Path) -> None:
@@ -203,3 +205,18 @@ def test_importing_is_silent_and_loads_no_more_than_it_needs() -> None:
     code = f"import sys, papers.common; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_file_that_cannot_be_used_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(config: Bare, options: Options | None = None) -> dict[str, float]:
+        return {"length": len((tmp_path / "none").read_text())}
+
+    train.__annotations__["config"] = Bare
+    monkeypatch.setattr(sys, "argv", ["bare.py"])
+    with pytest.raises(SystemExit) as end:
+        main(train)
+    assert end.value.code == 1
+    said = f"{tmp_path / 'none'}: No such file or directory; name a place that can be used\n"
+    assert capsys.readouterr().err == said

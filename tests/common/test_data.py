@@ -8,11 +8,13 @@ from pydoc_data.topics import topics
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from papers.common.data import BytePairs, Characters, digits, grid, image_set, text
+from papers.common.data.grids import enlarged
 from papers.common.errors import UserError
 
 
@@ -55,7 +57,10 @@ def test_docs_are_all_topics_in_the_order_of_their_names() -> None:
 @pytest.mark.parametrize(
     ("ask", "line"),
     [
-        (lambda: text("novel"), "no text 'novel': choose one of docs, shakespeare, wikitext-2"),
+        (
+            lambda: text("novel"),
+            "no text 'novel': choose one of docs, tiny-shakespeare, wikitext-2",
+        ),
         (
             lambda: image_set("faces"),
             "no image set 'faces': choose one of digits, mnist, fashion-mnist, cifar-10",
@@ -131,6 +136,16 @@ def test_a_grid_is_nearly_square_and_takes_grey_images_without_a_channel() -> No
     assert grid(torch.zeros(10, 8, 8), gap=0).shape == (1, 24, 32)
     assert grid(torch.zeros(9, 8, 8), gap=0).shape == (1, 24, 24)
     assert grid(torch.zeros(3, 8, 8), columns=8, gap=0).shape == (1, 8, 24)
+
+
+def test_each_pixel_of_a_small_image_becomes_a_square() -> None:
+    small = torch.arange(6.0).view(1, 1, 2, 3)
+    large = enlarged(small, side=7)
+    assert large.shape == (1, 1, 6, 9)
+    assert torch.equal(large[..., 1::3, 1::3], small)
+    assert torch.equal(large, F.interpolate(small, scale_factor=3, mode="nearest"))
+    assert torch.equal(enlarged(small, side=3), small)
+    assert torch.equal(enlarged(small, side=2), small)
 
 
 def test_a_grid_clips_what_no_screen_can_show() -> None:

@@ -149,7 +149,7 @@ def test_cifar_in_the_official_archive(put) -> None:
 
 def test_shakespeare(put) -> None:
     put("tinyshakespeare/input.txt", b"To be,\nor not\n")
-    assert text("shakespeare") == "To be,\nor not\n"
+    assert text("tiny-shakespeare") == "To be,\nor not\n"
 
 
 def test_wikitext_one_archive_for_each_split(put) -> None:

@@ -76,11 +76,14 @@ def losses(out: Path) -> list[float]:
     return values
 
 
+@pytest.mark.training
 def test_two_processes_are_one_and_resume(tmp_path: Path) -> None:
-    whole = toy.train(toy.Config(steps=60), quiet(tmp_path / "one"))
-    ((code, _, err),) = ends([torchrun(tmp_path, "--steps", "25", "--out", "two")])
+    config = toy.Config(steps=60, cosine=False)
+    whole = toy.train(config, quiet(tmp_path / "one"))
+    words = ["--no-cosine", "--out", "two", "--steps"]
+    ((code, _, err),) = ends([torchrun(tmp_path, *words, "25")])
     assert code == 0, err
-    ((code, out, err),) = ends([torchrun(tmp_path, "--steps", "60", "--out", "two", "--resume")])
+    ((code, out, err),) = ends([torchrun(tmp_path, *words, "60", "--resume")])
     assert code == 0, err
     # Only the first process speaks.
     assert out.count("\n") == 1
@@ -97,13 +100,14 @@ def test_two_processes_are_one_and_resume(tmp_path: Path) -> None:
     # What two saved, one loads.
     ours, theirs = (saved(tmp_path / name, 60) for name in ("two", "one"))
     assert ours["state"]["model"].keys() == theirs["state"]["model"].keys()
-    assert equal(ours["random"], theirs["random"])
+    assert equal(ours["state"]["run"]["random"], theirs["state"]["run"]["random"])
     for name, weight in ours["state"]["model"].items():
         assert torch.allclose(weight, theirs["state"]["model"][name], atol=1e-5)
     options = quiet(tmp_path / "two", resume=True)
-    assert toy.train(toy.Config(steps=60), options) == whole
+    assert toy.train(config, options) == whole
 
 
+@pytest.mark.training
 def test_without_the_average_the_losses_differ(tmp_path: Path) -> None:
     """The control: a process that trains on its slice alone is not within 1e-6."""
     toy.train(toy.Config(steps=10), quiet(tmp_path / "one"))
@@ -150,7 +154,8 @@ def test_ctrl_c_stops_all_at_one_step(tmp_path: Path) -> None:
     words = ["--steps", "100000", "--pause", "0.005", "--checkpoint-every", "0"]
     processes = pair(tmp_path, *words)
     assert processes[0].stderr is not None
-    processes[0].stderr.readline()
+    processes[0].stderr.readline()  # what it runs on
+    processes[0].stderr.readline()  # the first line of progress
     for process in processes:
         process.send_signal(signal.SIGINT)
     (code, _, err), (other, _, said) = ends(processes)
@@ -159,6 +164,18 @@ def test_ctrl_c_stops_all_at_one_step(tmp_path: Path) -> None:
     assert "to go on: torchrun --nproc-per-node 2 " in err.splitlines()[-1]
     (path,) = (tmp_path / "runs/common/toy/checkpoints").glob("step-*.pt")
     assert f"stopped after step {int(path.stem[5:])};" in err
+
+
+def test_who_cannot_reach_the_others_says_so(tmp_path: Path) -> None:
+    ours, theirs = pair(tmp_path, "--quiet", PAPERS_TIMEOUT="3", MASTER_ADDR="127.0.0.1")
+    ours.kill()
+    ours.communicate()
+    ((code, out, err),) = ends([theirs])
+    assert code == 1
+    assert out == ""
+    line = err.splitlines()[-1]
+    assert line.startswith("rank 1: the processes of this run cannot reach each other at 127.0.0.1")
+    assert "Traceback" not in err
 
 
 def test_errors_that_all_meet_are_told_once(tmp_path: Path) -> None:

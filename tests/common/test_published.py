@@ -14,7 +14,6 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 from transformers import (
     BertConfig,
@@ -30,7 +29,8 @@ from transformers import (
 )
 
 from papers.common import UserError
-from papers.common.published import complete, fill, renamed, settings, tensors, tokenizer
+from papers.common.names import Names
+from papers.common.published import fill, renamed, save, settings, tensors
 from papers.diffusion import ddpm
 from papers.transformers import bert, gpt2, llama
 from papers.vision import resnet, vit
@@ -148,13 +148,29 @@ def test_settings_that_make_no_sense_are_one_line(
     [
         ("bert", {"hidden_act": "relu"}),
         ("bert", {"layer_norm_eps": 1e-5}),
+        ("bert", {"is_decoder": True}),
+        ("bert", {"add_cross_attention": True}),
+        ("bert", {"tie_word_embeddings": False}),
+        ("bert", {"position_embedding_type": "relative_key"}),
+        ("bert", {"pad_token_id": 1}),
+        ("bert", {"type_vocab_size": 1}),
+        ("bert", {"intermediate_size": 24}),
         ("gpt2", {"activation_function": "gelu"}),
         ("gpt2", {"layer_norm_epsilon": 1e-6}),
         ("gpt2", {"tie_word_embeddings": False}),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
+        ("gpt2", {"scale_attn_weights": False}),
+        ("gpt2", {"add_cross_attention": True}),
+        ("gpt2", {"n_inner": 24}),
         ("llama", {"hidden_act": "gelu"}),
-        ("llama", {"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}}),
+        ("llama", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 5e5}}),
         ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": None}),
+        ("llama", {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}),
+        ("llama", {"sliding_window": 3}),
+        ("llama", {"attention_bias": True}),
+        ("llama", {"mlp_bias": True}),
+        ("llama", {"head_dim": 8}),
+        ("llama", {"layer_types": ["sliding_attention"]}),
         ("resnet", {"hidden_act": "gelu"}),
         ("resnet", {"downsample_in_first_stage": True}),
         ("resnet", {"downsample_in_bottleneck": True}),
@@ -173,8 +189,33 @@ def test_another_network_is_refused(
     (tmp_path / "config.json").write_text(json.dumps(said | changed))
     line = line_of(lambda: PAPERS[paper](tmp_path))
     assert line.startswith(f"{tmp_path}/config.json: ")
-    assert line.endswith(": choose other weights")
-    assert next(iter(changed)) in line or "positions are" in line
+    assert line.endswith("choose other weights")
+    named = next(iter(changed))
+    inner = changed[named] if isinstance(changed[named], dict) else {}
+    assert any(f": {name} is " in line for name in (named, *inner))
+
+
+# The papers whose loaders say what may be passed over.
+CLOSED = ("bert", "gpt2", "llama")
+
+
+@pytest.mark.parametrize("paper", CLOSED)
+def test_a_setting_that_nobody_has_heard_of_is_refused(
+    folders: Path, tmp_path: Path, paper: str
+) -> None:
+    for file in (folders / paper).iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    config = tmp_path / "config.json"
+    said = json.loads(config.read_text())
+    config.unlink()
+    for value in (True, False, 0, "new", {}):
+        config.write_text(json.dumps(said | {"soft_cap": value}))
+        line = line_of(lambda: PAPERS[paper](tmp_path))
+        assert line.startswith(f"{config}: soft_cap is {value!r}, which is not known here")
+    # Not said, not what is about something else, and nothing that a library writes by itself.
+    for harmless in ({"soft_cap": None}, {"architectures": ["Other"]}, {"eos_token_id": 7}):
+        config.write_text(json.dumps(said | harmless))
+        PAPERS[paper](tmp_path)
 
 
 # Settings
@@ -201,8 +242,14 @@ def test_settings_that_lack_something_name_it(tmp_path: Path) -> None:
     for name, wrong in (("x", told.count), ("m", told.number)):
         assert f"{place} is damaged ({name} is " in line_of(lambda w=wrong, n=name: w(n))
     told.requires(n=3, x=0.5)
+    told.presumes(n=3, x=0.5, unsaid=7)
     told.refuses(n=4, unsaid=True)
-    for refusal in (lambda: told.requires(x=0.4), lambda: told.refuses(x=0.5)):
+    refusals = (
+        lambda: told.requires(x=0.4),
+        lambda: told.presumes(x=0.4, unsaid=7),
+        lambda: told.refuses(x=0.5),
+    )
+    for refusal in refusals:
         assert line_of(refusal).startswith(f"{place}: x is 0.5, unlike the network here")
     assert "no 'unsaid'" in line_of(lambda: told.requires(unsaid=True))
 
@@ -234,6 +281,15 @@ def test_shards_are_read_as_one(tmp_path: Path) -> None:
         assert line == f"{index} is damaged (it has no weight_map): download it again"
 
 
+def test_pickles_are_not_read(tmp_path: Path) -> None:
+    torch.save({"a": torch.rand(1)}, tmp_path / "pytorch_model.bin")
+    line = line_of(lambda: tensors(tmp_path, same))
+    assert line.startswith(f"{tmp_path} has its weights in pytorch_model.bin, a pickle, which is")
+    # Beside the tensors it is not in the way.
+    save_file({"a": torch.rand(1)}, tmp_path / "model.safetensors")
+    assert list(tensors(tmp_path, same)) == ["a"]
+
+
 def test_a_file_that_is_not_whole_is_named(tmp_path: Path) -> None:
     place = tmp_path / "model.safetensors"
     assert f"{place} is missing" in line_of(lambda: tensors(tmp_path, same))
@@ -257,6 +313,32 @@ def test_names_go_over_and_what_has_none_is_left(tmp_path: Path) -> None:
     assert line_of(lambda: read["head"]) == (
         f"{tmp_path}/model.safetensors has nothing for head: is it of another model?"
     )
+
+
+def test_a_table_of_names_goes_both_ways() -> None:
+    table = {"h.*.mlp.c_fc": "blocks.*.up", "e.*.*.x": "*.of.*", "ln": "norm"}
+    names = Names(table, prefix="model.", unused=r"\.mask$")
+    pairs = {
+        "h.12.mlp.c_fc.weight": "blocks.12.up.weight",
+        "e.3.4.x.bias": "3.of.4.bias",
+        "ln.weight": "norm.weight",
+        "ln": "norm",
+        "other.weight": "other.weight",
+        "lnx.weight": "lnx.weight",
+        "h.one.mlp.c_fc": "h.one.mlp.c_fc",
+    }
+    for theirs, ours in pairs.items():
+        assert names.ours(theirs) == names.ours(f"model.{theirs}") == ours
+        assert names.theirs(ours) == theirs
+    assert names.ours("h.1.mask") == names.ours("model.h.1.mask") == ""
+
+
+def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
+    weights = {"a": torch.rand(3, 2).T, "b": nn.Parameter(torch.rand(2))}
+    save(tmp_path / "new" / "folder", {"model_type": "bert", "n": 3}, weights)
+    assert settings(tmp_path / "new/folder", "bert").count("n") == 3
+    read = tensors(str(tmp_path / "new" / "folder"), same)
+    assert all(torch.equal(read[name], weights[name]) for name in weights)
 
 
 # Filling
@@ -299,6 +381,10 @@ def test_whatever_does_not_fit_is_named() -> None:
     assert told({"2.bias": torch.rand(1)}) == "2.bias besides"
     assert told({"0.weight": torch.rand(3, 3)}) == "0.weight of size 3×3 for 3×2"
     assert told({"x": torch.rand(1)}, "0.bias", "1.bias") == "no 0.bias, no 1.bias, x besides"
+    weights = weights_of(model)
+    del weights["1.bias"]
+    line = line_of(lambda: fill(model, weights, "place", lambda name: f"their {name}"))
+    assert line.endswith(": no their 1.bias")
     extra = {str(i): torch.rand(1) for i in range(5)}
     assert told(extra) == "0 besides, 1 besides, 2 besides and 2 more"
 
@@ -325,33 +411,6 @@ def test_a_weight_that_is_lost_changed_or_added_is_seen(
         assert str(tmp_path) in line_of(lambda: PAPERS[paper](tmp_path))
     save_file(stored, place)
     PAPERS[paper](tmp_path)
-
-
-# Text
-
-
-def words() -> Tokenizer:
-    made = Tokenizer(models.WordLevel({"no": 0, "yes": 1}, unk_token="no"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    return made
-
-
-def test_a_prompt_is_completed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = tmp_path / "tokenizer.json"
-    assert line_of(lambda: tokenizer(tmp_path)).startswith(f"{place} is missing")
-    for text in ("", "{", '{"version": "1.0"}'):
-        place.write_text(text)
-        assert line_of(lambda: tokenizer(tmp_path)).startswith(f"{place} is damaged (")
-    words().save(str(place))
-
-    def write(start: Tensor, chance: torch.Generator) -> Tensor:
-        assert chance.initial_seed() == 7
-        return torch.cat([start, torch.tensor([1])])
-
-    complete(tmp_path, "yes no", 7, write)
-    assert capsys.readouterr().out == "yes no yes\n"
-    empty = line_of(lambda: complete(tmp_path, " ", 7, write))
-    assert empty == "the prompt is empty: give at least one word"
 
 
 def test_importing_is_silent_and_waits_for_no_library() -> None:

@@ -7,6 +7,7 @@ import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ class Config:
     "updates of the weights"
     lr: float = 1e-2
     "learning rate"
+    cosine: bool = True
+    "let the learning rate fall"
     betas: tuple[float, float] = (0.9, 0.99)
     dropout: float = 0.0
     noise: bool = True
@@ -58,14 +61,18 @@ def task() -> tuple[Tensor, Tensor]:
     return x, x[:, :4].argmax(-1)
 
 
-def train(config: Config, options: Options | None = None) -> dict[str, float]:
+def train(config: Config, options: Options | None = None, cut: int = -1) -> dict[str, float]:
     run = Run(config, options)
     inputs, labels = task()
     rows = run.batches(inputs, labels, size=config.batch)
     model = run.prepare(Model(config))
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, betas=config.betas)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 80)
-    for step in run.steps(config.steps, model=model, optimizer=optimizer, schedule=schedule):
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer}
+    if config.cosine:
+        parts["schedule"] = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
+    for step in run.steps(config.steps, **parts):
+        if step == cut:
+            raise KeyboardInterrupt
         x, y = rows[step]
         if config.noise:
             blur = torch.randn(config.batch, 8) + torch.randn(
@@ -81,8 +88,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
         optimizer.zero_grad()
         run.backward(loss)
         run.update(optimizer, clip=1.0)
-        schedule.step()
-        run.log(loss=loss, lr=schedule.get_last_lr()[0])
+        if config.cosine:
+            parts["schedule"].step()
+        run.log(loss=loss, lr=optimizer.param_groups[0]["lr"])
         time.sleep(config.pause)
     model.eval()
     x, y = inputs.to(run.device), labels.to(run.device)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Options, UserError
+from papers.common import Options, Run, UserError
+from papers.common.data import digits
+from papers.optimizers import adam
 from papers.optimizers.adam import Adam, AdaMax, Config, largest_step, train
-from tests.shapes import check_shapes
+from papers.tools.shapes import check_shapes
 
 Optimizer = torch.optim.Optimizer
 
@@ -69,6 +73,45 @@ def test_defaults_are_the_papers() -> None:
         "eps": 1e-8,
         "correct": True,
     }
+    # But for AdaMax's, which is twice Adam's there and in PyTorch.
+    theirs = torch.optim.Adamax([theta]).defaults
+    assert 2 * AdaMax([theta]).defaults["lr"] == theirs["lr"] == 0.002
+
+
+def test_the_folded_form_has_another_epsilon() -> None:
+    """The end of section 2, which TensorFlow documents: the same but for what epsilon counts."""
+
+    def folded(gradients: list[float], eps: float) -> list[float]:
+        m = v = 0.0
+        steps = []
+        for t, g in enumerate(gradients, 1):
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+            rate = math.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+            steps.append(-rate * m / (math.sqrt(v) + eps))
+        return steps
+
+    gradients = torch.randn(20, generator=torch.Generator().manual_seed(4)).tolist()
+    assert steps_on(gradients, Adam) == pytest.approx(folded(gradients, 0.0), rel=1e-9)
+    # In the first step, epsilon counts 1 / sqrt(1 - beta2) times as much.
+    factor = 1 / math.sqrt(1 - 0.999)
+    assert factor == pytest.approx(32, abs=0.5)
+    assert folded([1e-3], 1e-3)[0] == pytest.approx(-1 / (1 + factor))
+    theta = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    theta.grad = torch.full_like(theta, 1e-3)
+    Adam([theta], lr=1.0, eps=1e-3).step()
+    assert theta.item() == pytest.approx(-1 / 2)
+
+
+def test_without_epsilon_adamax_divides_zero_by_zero() -> None:
+    assert math.isnan(steps_on([0.0], AdaMax)[0])
+    theta = torch.zeros(1, requires_grad=True)
+    theta.grad = torch.zeros(1)
+    AdaMax([theta]).step()
+    assert theta.item() == 0.0
+    # Inside the maximum: as large as the gradient, it halves the step.
+    theta.grad = torch.full((1,), 1e-3)
+    AdaMax([theta], lr=1.0, eps=1e-3).step()
+    assert theta.item() == pytest.approx(-0.5)
 
 
 @pytest.mark.parametrize("make", [Adam, AdaMax])
@@ -186,6 +229,7 @@ def test_a_decay_outside_its_range_is_refused() -> None:
         Adam([torch.zeros(1, requires_grad=True)], betas=(0.9, 1.0))
 
 
+@pytest.mark.training
 def test_training_and_its_shapes(tmp_path: Path) -> None:
     config = Config(steps=40, width=32, layers=2, batch=50)
     options = Options(out=tmp_path, quiet=True, checkpoint_every=0)
@@ -195,7 +239,71 @@ def test_training_and_its_shapes(tmp_path: Path) -> None:
     assert all(numbers[f"{name}_loss"] < 0.5 * math.log(10) for name in ("adam", "adamax"))
 
 
+def test_each_optimizer_gets_what_the_configuration_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: dict[str, dict[str, Any]] = {}
+
+    def watch(name: str, make: type[Optimizer]) -> type[Optimizer]:
+        class Watched(make):  # type: ignore[misc,valid-type]
+            def __init__(self, *args: Any, **more: Any) -> None:
+                super().__init__(*args, **more)
+                key = name if self.defaults.get("correct", True) else "uncorrected"
+                made[key] = self.defaults
+
+        return Watched
+
+    monkeypatch.setattr(adam, "Adam", watch("adam", Adam))
+    monkeypatch.setattr(adam, "AdaMax", watch("adamax", AdaMax))
+    monkeypatch.setattr(torch.optim, "SGD", watch("sgd", torch.optim.SGD))
+    config = Config(steps=1, width=8, layers=1, batch=8, lr=0.01, beta2=0.9, sgd_lr=0.2)
+    train(config, Options(out=tmp_path, quiet=True))
+    rates = {name: (told["lr"], told.get("betas")) for name, told in made.items()}
+    ours = (0.01, (0.9, 0.9))
+    # Algorithm 2's default is twice algorithm 1's.
+    twice = (0.02, (0.9, 0.9))
+    assert rates == {"adam": ours, "uncorrected": ours, "adamax": twice, "sgd": (0.2, None)}
+    assert made["sgd"]["momentum"] == 0.9
+    assert made["sgd"]["nesterov"]
+
+
+@pytest.mark.training
+def test_training_is_these_loops(tmp_path: Path) -> None:
+    """The same steps written plainly, one optimizer after the other, and what is measured."""
+    config = Config(lr=0.02, beta2=0.9, sgd_lr=0.1, width=12, layers=2, batch=30, steps=5)
+    numbers = train(config, Options(out=tmp_path, quiet=True, device="cpu", seed=2))
+
+    run = Run(config, Options(out=tmp_path / "plain", quiet=True, device="cpu", seed=2))
+    data = digits()
+    images, labels = data.images.flatten(1), data.labels
+    batches = run.batches(images[:1500], labels[:1500], size=30)
+    first = nn.Sequential(
+        nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 10)
+    )
+    models = {name: copy.deepcopy(first) for name in ("adam", "uncorrected", "adamax", "sgd")}
+    theta = {name: model.parameters() for name, model in models.items()}
+    optimizers = {
+        "adam": torch.optim.Adam(theta["adam"], 0.02, (0.9, 0.9)),
+        "uncorrected": Adam(theta["uncorrected"], 0.02, (0.9, 0.9), correct=False),
+        "adamax": torch.optim.Adamax(theta["adamax"], 0.04, (0.9, 0.9)),
+        "sgd": torch.optim.SGD(theta["sgd"], 0.1, momentum=0.9, nesterov=True),
+    }
+    expected = {}
+    for name, model in models.items():
+        for step in range(5):
+            x, y = batches[step]
+            optimizers[name].zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizers[name].step()
+        logits = model(images)
+        expected[f"{name}_loss"] = F.cross_entropy(logits[:1500], labels[:1500]).item()
+        right = logits[1500:].argmax(-1) == labels[1500:]
+        expected[f"{name}_accuracy"] = right.float().mean().item()
+    assert numbers == pytest.approx(expected, abs=1e-3)
+
+
 @pytest.mark.slow
+@pytest.mark.training
 def test_correction_is_what_saves_the_default_run(tmp_path: Path) -> None:
     """Section 6.4, in short: at this learning rate only the corrected run gets anywhere."""
     options = Options(out=tmp_path, quiet=True, checkpoint_every=0)

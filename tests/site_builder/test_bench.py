@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from site_builder.blocks import parse
-from site_builder.prose import OPAQUE
-from site_builder.source import decode
-from tests.bench_site import make_corpus
+from site_builder.read.blocks import parse
+from site_builder.read.source import decode
+from tests.bench_site import formulas, make_corpus
 
 from .conftest import Command
 
 
-def formulas(files: list[Path]) -> set[str]:
-    return {
-        (match["formula"] or match["tex"]).strip()
-        for file in files
-        for block in parse(file.read_text()).blocks
-        if block.kind != "code"
-        for match in OPAQUE.finditer(block.text)
-        if match["formula"] or match["tex"]
-    }
+def all_formulas(files: list[Path]) -> set[str]:
+    blocks = (block for file in files for block in parse(file.read_text()).blocks)
+    return {tex for block in blocks for tex in formulas(block.prose)}
 
 
 def test_every_formula_of_every_copy_is_another(tmp_path: Path) -> None:
     one = make_corpus(tmp_path / "one", 1)
     two = make_corpus(tmp_path / "two", len(one) + 1)[len(one) :]
     assert len(one) == len(two)
-    first, second = formulas(one), formulas(two)
+    first, second = all_formulas(one), all_formulas(two)
     assert len(first) > 50
     assert not first & second
     assert abs(len(first) - len(second)) <= len(first) // 50

@@ -7,6 +7,7 @@ one go, exit status 1, and never a traceback.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -22,7 +23,6 @@ GOOD = '''r"""
 ---
 title: Good
 summary: Nothing is wrong here.
-topic: toy
 ---
 
 # Good
@@ -32,50 +32,83 @@ Text.
 x = 1
 '''
 
+HEAD = 'r"""\n---\ntitle: x\nsummary: y\n---\n\n# T\n'
 # A file, and for each mistake in it the line and a piece of the message.
 WRONG: dict[str, tuple[str | bytes, list[tuple[int, str]]]] = {
     "no_docstring": ("x = 1\n", [(1, "no front matter")]),
     "no_front_matter": ('"""\n# Title\n"""\nx = 1\n', [(2, "no front matter")]),
     "not_closed": ('r"""\n---\ntitle: x\n\n# T\n"""\n', [(2, "front matter is not closed")]),
-    "missing": ('r"""\n---\ntitle: x\n---\n"""\n', [(2, "has no summary, topic")]),
+    "missing": ('r"""\n---\ntitle: x\n---\n"""\n', [(2, "front matter has no summary")]),
     "missing_paper": (
-        'r"""\n---\ntitle: x\nsummary: y\ntopic: z\npaper: P\n---\n"""\n',
+        'r"""\n---\ntitle: x\nsummary: y\npaper: P\n---\n"""\n',
         [(2, "has no authors, year, arxiv (or doi, or url)")],
     ),
     "unknown": (
-        'r"""\n---\ntitle: x\nsummary: y\ntopic: z\nauthor: me\n---\n"""\n',
-        [(6, "unknown key 'author'")],
+        'r"""\n---\ntitle: x\nsummary: y\nauthor: me\n---\n"""\n',
+        [(5, "unknown key 'author'; the nearest known one is 'authors'")],
     ),
     "several": (
-        'r"""\n---\ntitle: 3\nsummary: ""\ntopic: z\nyear: old\narxiv: 1412.6980\nauthors: me\n'
+        'r"""\n---\ntitle: 3\nsummary: ""\nyear: old\narxiv: 1412.6980\nauthors: me\n'
         'notation: [a]\nruns: {a: {b: c}}\nclaims: [{what: x}]\n---\n"""\n',
-        [(3, "title must be text"), (4, "summary must be text"), (6, "year must be a year"),
-         (7, "arxiv must be an arXiv number in quotes"), (8, "authors must be a list"),
-         (9, "notation must be a mapping"), (10, "runs must be a mapping"),
-         (11, "a claim has what, paper")],
+        [(3, "title: must be text"), (4, "summary: must be text"), (5, "year: must be a year"),
+         (6, "arxiv: must be an arXiv number in quotes"), (7, "authors: must be a list"),
+         (8, "notation: must be a mapping"), (9, "runs: a: must be text"),
+         (10, "claims: has no paper")],
     ),
     "claims": (
-        'r"""\n---\ntitle: x\nsummary: y\ntopic: z\nruns: {a: ""}\n'
+        'r"""\n---\ntitle: x\nsummary: y\nruns: {a: ""}\n'
         'claims:\n  - {what: x, paper: y, run: b, metric: m}\n---\n"""\n',
-        [(7, "no run 'b'; runs has: a")],
+        [(7, "claims: run: there is no 'b'; name one of a")],
     ),
     "not_yaml": ('r"""\n\n---\ntitle: a: b\n---\n"""\n', [(4, "not YAML")]),
     "not_mapping": ('r"""\n---\n- a\n---\n"""\n', [(3, "must be lines of `key: value`")]),
     "at": ('r"""\n---\ntitle: x\nsummary: @y\n---\n"""\n', [(4, "not YAML")]),
     "twice": (
-        'r"""\n---\ntitle: x\nsummary: y\ntopic: z\ntitle: x\n---\n"""\n',
-        [(6, "key 'title' stands twice")],
+        'r"""\n---\ntitle: x\nsummary: y\ntitle: x\n---\n"""\n',
+        [(5, "title: stands twice; keep one")],
     ),
     "bomb": (
-        'r"""\n---\ntitle: x\nsummary: y\ntopic: z\n'
+        'r"""\n---\ntitle: x\nsummary: y\n'
         'runs:\n  a: &a [x, x]\n  b: [*a, *a]\n---\n"""\n',
-        [(6, "runs must be a mapping of text to text")],
+        [(6, "runs: a: must be text"), (7, "runs: b: must be text")],
     ),
     "notation": (
-        'r"""\n---\ntitle: x\nsummary: y\ntopic: z\n'
-        'notation:\n  m: m\n  \'\\frac{\': n\n---\n"""\n',
-        [(8, "notation: \\frac{")],
+        'r"""\n---\ntitle: x\nsummary: y\n'
+        'notation:\n  m: m\n  \'\\frac{\': n\n---\n"""\nm = n = 1\n',
+        [(7, "notation: \\frac{")],
     ),
+    "dead_symbol": (
+        'r"""\n---\ntitle: x\nsummary: y\n'
+        'notation: {m: mean, s: S, w: f.w,\n  x: size}\n---\n'
+        '| size | meaning |\n|--|--|\n| `S` | it |\n"""\n'
+        'meant = 1  # (S,)\ndef f(w):\n    return "mean"\n\n\ndef size(): pass\n',
+        [(5, "notation: m: no name in the code and no size is called 'mean'; the nearest is")],
+    ),
+    "levels": (
+        HEAD + '## A\n\n#### B\n\n```\n# no heading\n```\n"""\n\ndef f():\n'
+        '    r"""\n    ### C\n    """\n',
+        [(10, "the heading #### skips a level; begin it with ###")],
+    ),
+    "second_title": (HEAD + 'x\n\n# B\n"""\nx = 1\n', [(10, "a second title")]),
+    "dollar": (
+        HEAD + 'A $x_1 that\nis open, \\$5 and $y$.\n\nAnd `$`.\n"""\n# And $z\nx = 1\n',
+        [(8, "this $ begins no formula"), (13, "this $ begins no formula")],
+    ),
+    "addresses": (
+        HEAD + '[a](https:/x.org/a) [b](https://x.org/a_(b)) `<https:/>`\n[c](htps://x.org)\n'
+        '<https:/y.org>\n[d][d]\n\n[d]: http:x.org\n"""\n',
+        [(8, "https:/x.org/a is no web address"), (9, "htps://x.org is no web address"),
+         (10, "https:/y.org is no web address"), (13, "http:x.org is no web address")],
+    ),
+    "dead_size": (
+        HEAD + 'Of `(N, 1)`.\n\n| size | meaning |\n|--|--|\n| `B` | b |\n| `T` | t |\n'
+        '| `N` | n |\n| `V` | v |\n"""\nV = f(x)  # (B, 3)\n',
+        [(13, "nothing has the size T")],
+    ),
+    # What follows from a mistake is not said beside it: of this file, no front matter, and of
+    # others, no anchor.
+    "unread": (HEAD + 'x\n"""\ndef f(:\n    pass\n', [(10, "cannot read the file")]),
+    "leads_to_unread": (HEAD + '[f](unread.py#f) [g](unread.py)\n"""\n', []),
 }  # fmt: skip
 
 FREE: dict[str, tuple[str | bytes, list[tuple[int, str]]]] = {
@@ -97,10 +130,12 @@ FREE: dict[str, tuple[str | bytes, list[tuple[int, str]]]] = {
         [(11, "anchor #same stands twice")],
     ),
     "anchor_attribute": (
-        '"""\n# T\n\n### A {#one}\n\n### B {#one}\n"""\n', [(4, "anchor #one stands twice")]
+        '"""\n# T\n\n### A {#one}\n\n### B {#one}\n"""\n', [(6, "anchor #one stands twice")]
     ),
     "syntax": ("x = 1\nif x\n    y\n", [(2, "expected ':'")]),
     "latin": (b"x = 1\ny = '\xff'\n", [(2, "not utf-8")]),
+    # In a stranger's docstring, these are nobody's mistake.
+    "stranger": ('"""\n# T\n\n### U\n\n$HOME, $5\n\n# V\n\n[x](https://x)\n"""\n', []),
     "cookie": (b"# coding: klingon\n", [(1, "unknown encoding")]),
     "nul": (b"x = 1\ny = '\0'\n", [(1, "null bytes")]),
 }  # fmt: skip
@@ -116,7 +151,7 @@ def lines(text: str) -> set[str]:
 def test_every_mistake_in_one_go(tree: Tree, command: Command) -> None:
     files: dict[str, str | bytes] = {
         "pyproject.toml": SETTINGS + 'colour = "red"\nbranch = 3\nsources = [".", "gone", ".."]\n'
-        'url = "example.org"\nstart = "gone.py"\n',
+        'url = "example.org"\npaths = [{title = "a", pages = ["gone.py"]}]\ntests = "../tests"\n',
         "strict/good.py": GOOD,
         "free/good.py": "x = 1\n",
         "free/package/__init__.py": "",
@@ -146,7 +181,8 @@ def test_every_mistake_in_one_go(tree: Tree, command: Command) -> None:
         ("pyproject.toml", 8, "sources: no folder 'gone'"),
         ("pyproject.toml", 8, "sources: no folder '..'"),
         ("pyproject.toml", 9, "url must be an address"),
-        ("pyproject.toml", 10, "start: there is no 'gone.py'"),
+        ("pyproject.toml", 10, "paths: there is no 'gone.py'"),
+        ("pyproject.toml", 11, "tests: no folder '../tests'"),
         ("free/package/index.py", 1, "has the address free/package/index.html, as has"),
         ("free/case.py", 1, "has the address free/case.html, as has free/Case.py"),
         ("index.py", 1, "has the address index.html, as has the front page"),
@@ -169,6 +205,35 @@ def test_every_mistake_in_one_go(tree: Tree, command: Command) -> None:
     again = command("build", root)
     assert (again.returncode, again.stderr) == (1, done.stderr)
     assert "0 files changed" in again.stdout
+
+
+def test_one_is_no_plural(tree: Tree, command: Command) -> None:
+    done = command("check", tree({"a.py": "x = 1\nif x\n"}))
+    assert done.stdout == "1 page, 1 problem\n"
+    assert command("build", tree({"a.py": "x = 1\n"})).stdout.endswith(
+        " files changed, 0 problems\n"
+    )
+
+
+RUN = {
+    "label": "a", "arguments": "", "steps": 1, "series": {}, "said": {}, "images": [],
+    "seeds": [{"seed": 0, "recorded": "2026-01-01", "device": "cpu", "threads": 1, "seconds": 1.0,
+               "processor_seconds": 1.0, "versions": {}, "metrics": {"m": 1.0}}],
+}  # fmt: skip
+
+
+def test_what_follows_from_a_syntax_error_is_not_said(tree: Tree, command: Command) -> None:
+    """Neither of a record of the file, nor of one that its code went into."""
+    record = json.dumps({"code": {"a.py": "x", "b.py": "y"}, "runs": [RUN]})
+    head = '"""\n---\ntitle: x\nsummary: y\nruns: {a: ""}\n---\n"""\n'
+    files = {"b.py": head + "import a\n", "records/a.json": record, "records/b.json": record}
+    root = tree({"a.py": head + "x = 1\n", **files})
+    said = command("check", root).stderr.splitlines()
+    assert [line.partition(": ")[0] for line in said] == ["records/a.json:1", "records/b.json:1"]
+    tree({"a.py": head + "x = = 1\n"})
+    done = command("check", root)
+    assert done.stderr.startswith("a.py:8: ")
+    assert done.stdout == "2 pages, 1 problem\n"
 
 
 def test_a_shape_in_prose_is_no_link(tree: Tree, command: Command) -> None:
@@ -196,7 +261,7 @@ def test_a_page_that_was_good_stays(tree: Tree, command: Command) -> None:
     assert "strict/a.py:3: unknown key 'titel'" in done.stderr
     assert (root / "site/strict/a.html").read_bytes() == good
     assert (root / "site/strict/a.py").read_text() == GOOD
-    assert "L13" in (root / "site/strict/b.html").read_text()
+    assert "L12" in (root / "site/strict/b.html").read_text()
     # The file cannot be read at all: its page stays as well.
     (root / "strict/a.py").write_bytes(b"\xff")
     assert "strict/a.py:1: not utf-8" in command("build", root).stderr
@@ -265,10 +330,27 @@ def test_without_katex(tree: Tree, command: Command, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "site_builder", copy / "site_builder")
     shutil.copytree(ROOT / "templates", copy / "templates")
     shutil.copytree(ROOT / "static", copy / "static", ignore=lambda *_: ["node_modules"])
-    root = tree({"a.py": '"""$x$"""\n'})
-    for verb in ("build", "check"):
-        refused(command(verb, root, PYTHONPATH=str(copy)), "KaTeX", "make site", "npm ci --prefix")
-    assert not (root / "site").exists()
+    root = tree({"a.py": '"""Words."""\n'})
+    for verb in ("check", "build"):
+        done = command(verb, root, PYTHONPATH=str(copy))
+        assert (done.returncode, done.stderr) == (0, "")
+    formulas = '"""\n---\ntitle: B\nnotation: {x: y}\n---\n$x$ and $y$ are read."""\ny = 1\n'
+    changed = '"""\n---\ntitle: C\nchanges: {from: b}\n---\n## $x$"""\ny = 2\n'
+    tree({"b.py": formulas, "c.py": changed, "d.py": "x = 1\n"})
+    for verb in ("check", "build"):
+        done = command(verb, root, PYTHONPATH=str(copy))
+        said = done.stderr.splitlines()
+        assert (done.returncode, len(said)) == (1, 1), done.stderr
+        assert said[0].startswith("b.py:4: "), said
+        assert all(piece in said[0] for piece in ("KaTeX", "make site", "npm ci --prefix"))
+    assert "are read" in (root / "site/b.html").read_text()
+    assert (root / "site/d.html").is_file()
+    # With KaTeX they are typeset, and without it again stay as they were.
+    assert command("build", root).returncode == 0
+    good = (root / "site/c.html").read_text()
+    assert "katex" in good
+    assert "KaTeX" in command("build", root, PYTHONPATH=str(copy)).stderr
+    assert (root / "site/c.html").read_text() == good
 
 
 def test_wrong_words_are_answered_with_the_usage(command: Command) -> None:
@@ -344,7 +426,7 @@ def test_links_in_a_circle(tree: Tree, command: Command) -> None:
     (root / "self").symlink_to("self")
     done = command("build", root)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("1 pages")
+    assert done.stdout.startswith("1 page")
 
 
 @pytest.mark.parametrize("where", ["site", "a/public", "deep/er/site"])
@@ -352,7 +434,7 @@ def test_a_site_inside_its_source_is_not_a_source(tree: Tree, command: Command, 
     root = tree({"a/b.py": "x = 1\n"})
     for _ in range(2):
         done = command("build", root, "--out", root / where)
-        assert done.stdout.startswith("1 pages"), done.stdout
+        assert done.stdout.startswith("1 page"), done.stdout
     # Nor is the site of another build, or an environment.
     tree(
         {
@@ -362,4 +444,4 @@ def test_a_site_inside_its_source_is_not_a_source(tree: Tree, command: Command, 
             "node_modules/x.py": "",
         }
     )
-    assert command("build", root).stdout.startswith("1 pages")
+    assert command("build", root).stdout.startswith("1 page")

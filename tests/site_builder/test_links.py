@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from site_builder.build import Builder
-from site_builder.links import Targets, relative
+from site_builder.link.links import Targets, relative
 from site_builder.problem import Problem
 
 from .conftest import Tree
@@ -213,3 +213,48 @@ def test_names_in_a_circle_lead_nowhere() -> None:
     assert targets.name("a.x") == ""
     assert targets.name("a.x.y.z") == ""
     assert targets.name("") == ""
+
+
+def test_an_address_of_the_site_is_good(tree: Tree) -> None:
+    text = (
+        "[p](bare.html), [q](sub/), [r](sub), [s](sub/index.html#f), [t](../index.html), "
+        "[u](../lib/t%23h%3Fr.py), [v](bare.py?raw=1#%67), [w](odd%20name.csv#x)"
+    )
+    pages, problems = built(tree, {
+        "app/one.py": f'"""{text}"""\n',
+        "app/bare.py": "def g():\n    pass\n",
+        "app/sub/__init__.py": "def f():\n    pass\n",
+        "app/odd name.csv": "1",
+        "lib/t#h?r.py": "x = 1\n",
+    })  # fmt: skip
+    assert problems == ()
+    assert re.findall(r'<a href="([^"]*)">[p-w]</a>', pages["app/one.html"]) == [
+        "bare.html", "sub/index.html", "sub/index.html", "sub/index.html#f", "../index.html",
+        "../lib/t%23h%3Fr.html", "bare.html#%67", "odd%20name.csv#x",
+    ]  # fmt: skip
+
+
+def test_a_dead_link_is_on_its_line(tree: Tree) -> None:
+    lines = [f"Line {n}." for n in range(1, 40)]
+    lines[20] = r"[x](..\..\x)"
+    lines[25] = "[y](gone.html), `gone.html`"
+    lines[30] = "![z](https://x.org/z.png)"
+    lines[35] = "[w](a.py#gone)"
+    text = "\n".join(lines)
+    _, problems = built(tree, {"a.py": f'r"""gone.html\n{text}"""\n'})
+    assert [(problem.line, problem.message.split()[1]) for problem in problems] == [
+        (22, "leads"), (27, "leads"), (32, "is"), (37, "leads")]  # fmt: skip
+
+
+def test_contents_list_headings_and_what_has_none(tree: Tree) -> None:
+    pages, _ = built(tree, {"a.py": (
+        "class First:\n    pass\n\n\n"
+        'class Second:\n    r"""\n    ## The second\n\n    ### Inside\n    """\n\n'
+        '    def method(self):\n        """Documented."""\n\n\n'
+        "def third():\n    pass\n"
+    )})  # fmt: skip
+    found = re.findall(r'<li class="level-(\d)"><a href="#([^"]*)">(.*?)</a>', pages["a.html"])
+    assert found == [
+        ("1", "-main", "a.py"), ("2", "First", "First"), ("2", "the-second", "The second"),
+        ("4", "Second.method", "Second.method"), ("3", "third", "third"),
+    ]  # fmt: skip

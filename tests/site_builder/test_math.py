@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shutil
 import sqlite3
 import time
@@ -11,10 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from site_builder import math
-from site_builder.math import MathError, typeset
+from site_builder.read.sections import Prose
+from site_builder.render import math
+from site_builder.render.context import Context
+from site_builder.render.math import Formula, MathError, typeset
+from site_builder.render.pieces import Rendered
+from site_builder.render.prose import render
 
 from .conftest import Command, Tree
+from .invariants import html_of
 
 
 @pytest.fixture
@@ -31,20 +36,17 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     engine = math._render
 
-    def count(tex: str, display: bool) -> str:
+    def count(tex: str, display: bool, macros: str, symbols: tuple[str, ...]) -> Formula:
         asked.append(tex)
-        return engine(tex, display)
+        return engine(tex, display, macros, symbols)
 
     monkeypatch.setattr(math, "_render", count)
     return asked
 
 
-def forget(folder: Path) -> None:
+def forget() -> None:
     """As a new process would."""
-    connection = math._database(folder, os.getpid())
-    if connection:
-        connection.close()
-    math._database.cache_clear()
+    math.close_databases()
     typeset.cache_clear()
 
 
@@ -59,7 +61,8 @@ def test_once_for_all_builds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert typeset("x^2", False) == first
     assert typeset("x^2", True) != first
     assert asked == ["x^2", "x^2"], "one inline, one display"
-    rows = sqlite3.connect(database(folder)).execute("SELECT COUNT(*) FROM math").fetchone()
+    with contextlib.closing(sqlite3.connect(database(folder))) as cached:
+        rows = cached.execute("SELECT COUNT(*) FROM math").fetchone()
     assert rows == (2,)
 
 
@@ -70,7 +73,7 @@ def test_a_damaged_cache_is_made_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes
 ) -> None:
     first = typeset("x^3", False)
-    forget(folder)
+    forget()
     for file in folder.iterdir():
         file.write_bytes(damage)
     asked = rendered(monkeypatch)
@@ -102,7 +105,8 @@ def test_many_builds_share_it(tree: Tree, command: Command, folder: Path) -> Non
     for _ in range(2):
         done = command("build", root, SITE_BUILDER_CACHE=str(folder))
         assert (done.returncode, done.stderr) == (0, "")
-    rows = sqlite3.connect(database(folder)).execute("SELECT COUNT(*) FROM math").fetchone()
+    with contextlib.closing(sqlite3.connect(database(folder))) as cached:
+        rows = cached.execute("SELECT COUNT(*) FROM math").fetchone()
     assert rows == (12,)
 
 
@@ -126,10 +130,79 @@ def test_bad_formulas_have_reasons(folder: Path, tex: str, reason: str) -> None:
     assert "\u0332" not in str(caught.value)
     assert time.monotonic() - begin < 20
     # The engine is none the worse for it.
-    assert "katex" in typeset(r"\sum_i^n x", True)
+    assert "katex" in typeset(r"\sum_i^n x", True).html
 
 
 def test_nothing_is_trusted(folder: Path) -> None:
-    html = typeset(r"\href{https://x.org}{x} \htmlId{main}{y} \url{https://x.org}", False)
+    html = typeset(r"\href{https://x.org}{x} \htmlId{main}{y} \url{https://x.org}", False).html
     assert "<a " not in html
     assert 'id="' not in html
+
+
+def prose(text: str, context: Context | None = None) -> Rendered:
+    return render(Prose(text, 1), "s", context or Context())
+
+
+def shown(text: str) -> str:
+    done = prose(text)
+    assert done.mistakes == ()
+    return html_of(done.pieces)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- One:\n\n    $$\n    x^2\n    $$\n\n- Two",
+        "- One:\n  $$\n  x^2\n  $$",
+        "1. One:\n\n    Text\n    $$ x^2 $$",
+        "Text:\n\\begin{align}\nx &= y \\\\\ny &= z\n\\end{align}\nand more.",
+        "\\begin{equation*}x\\end{equation*}",
+        "So\n\\[\n  x^2\n\\]",
+    ],
+)
+def test_display_formulas(folder: Path, text: str) -> None:
+    assert shown(text).count('class="katex-display"') == 1
+
+
+def test_inline_formulas(folder: Path) -> None:
+    html = shown(r"A \(x^2\), a $y$ and (\(z\)).")
+    assert html.count('class="katex"') == 3
+    assert "katex-display" not in html
+    for text in (
+        r"A regex '\(x\)' or \(a\)b, and f\(x\).",
+        "    price = $x + $y$\n",
+        "Text.\n\n    $$\n    never closed\n",
+        "x = prices['$a'] + prices['$b']\nif x == '$':",
+        "`$x$` and ```$y$```",
+        "![$x$](a.png)",
+    ):
+        assert "katex" not in shown(text), text
+
+
+def test_what_a_formula_defines_holds_for_those_after_it(folder: Path) -> None:
+    context = Context()
+    first = r"$\newcommand{\ours}[1]{\mathbf{#1}}$, $\gdef\other{q}$ and $\let\third\ours$"
+    assert prose(first, context).mistakes == ()
+    assert "mathbf" in html_of(prose(r"$\ours{x}$", context).pieces)
+    html = html_of(prose(r"$\ours{x} + \other + \third{y}$", context).pieces)
+    assert html.count("mathbf") == 2
+    # Nothing is left of the formula's own numbers, and nothing goes into another file.
+    assert prose(r"$$x \tag{1}$$ and $$y \tag{2}$$", context).mistakes == ()
+    ((_, message),) = prose(r"$\ours{x}$").mistakes
+    assert r"Undefined control sequence: \ours" in message
+    # The cache knows which macros a formula was typeset with.
+    again = Context()
+    prose(r"$\newcommand{\ours}[1]{\mathit{#1}}$", again)
+    assert "mathbf" not in html_of(prose(r"$\ours{x}$", again).pieces)
+    forget()
+    cached = Context()
+    prose(first, cached)
+    assert cached.macros == context.macros
+
+
+def test_a_macro_is_not_trusted_either(folder: Path) -> None:
+    context = Context()
+    prose(r"$\newcommand{\ours}{\htmlClass{rows}{x}\href{https://x.org}{y}}$", context)
+    html = html_of(prose(r"$\ours$", context).pieces)
+    assert 'class="enclosing rows"' not in html
+    assert "<a " not in html

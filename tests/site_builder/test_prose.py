@@ -16,22 +16,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from site_builder.blocks import parse
 from site_builder.build import Builder
-from site_builder.draft import draft
-from site_builder.prose import render
-from site_builder.rest import to_markdown
-from site_builder.source import Source
+from site_builder.read.blocks import parse
+from site_builder.read.document import read_document
+from site_builder.read.sections import Prose
+from site_builder.read.source import Source
+from site_builder.render.context import Context
+from site_builder.render.draft import draft
+from site_builder.render.prose import render
 
 from .conftest import Tree
+from .invariants import html_of
 
 RAW = 'r"""'
 
 
+def shown(text: str) -> str:
+    return html_of(render(Prose(text, 1), "s", Context()).pieces)
+
+
 def html(text: str) -> str:
-    done = render(text, 1, "s")
+    done = render(Prose(text, 1), "s", Context())
     assert done.mistakes == ()
-    return done.html
+    return html_of(done.pieces)
 
 
 def test_formulas() -> None:
@@ -128,8 +135,8 @@ class Reader(HTMLParser):
 
 @pytest.mark.parametrize("text", EVIL)
 def test_nothing_runs(text: str) -> None:
-    assert Reader(render(text, 1, "s").html).found == []
-    assert Reader(render(f"Text {text} text.\n\n- {text}\n", 1, "s").html).found == []
+    assert Reader(shown(text)).found == []
+    assert Reader(shown(f"Text {text} text.\n\n- {text}\n")).found == []
 
 
 @given(
@@ -139,14 +146,14 @@ def test_nothing_runs(text: str) -> None:
     )
 )
 def test_nothing_runs_in_any_combination(parts: list[str]) -> None:
-    assert Reader(render("".join(parts), 1, "s").html).found == []
+    assert Reader(shown("".join(parts))).found == []
 
 
 def test_nothing_runs_on_a_whole_page(tree: Tree) -> None:
     """Also through titles, summaries, notation, names and strings, which templates show."""
     x = "<script>alert(1)</script><img src=x onerror=y>"
     files: dict[str, str | bytes] = {
-        "a.py": f'{RAW}\n---\ntitle: "{x}"\nsummary: "{x}"\ntopic: "{x}"\npaper: "{x}"\n'
+        "a.py": f'{RAW}\n---\ntitle: "{x}"\nsummary: "{x}"\npaper: "{x}"\n'
         f'authors: ["{x}"]\nyear: 2000\nurl: "https://x.org/\\"><script>"\n'
         f"notation: {{'x': '{x}'}}\nruns: {{'{x}': '{x}'}}\n"
         f"claims: [{{what: '{x}', paper: '{x}', note: '{x}'}}]\n---\n"
@@ -172,15 +179,15 @@ def test_nothing_runs_on_a_whole_page(tree: Tree) -> None:
 
 def test_chips() -> None:
     text = "x = 1  # (B, T)\ny = 2  # (B, T/2), (B,)\n# (B, T)\nz = 3  # why (B)\nw = '# (B)'\n"
-    made = draft(Source("a.py", text, "utf-8"), frozenset(), False)
-    code = [line for row in made.rows for line in row.code]
+    made = draft(read_document(Source("a.py", text, "utf-8"), frozenset(), False))
+    code = [html_of(line) for row in made.rows for line in row.code]
     chips = ["chip" in line for line in code]
     assert chips == [True, True, False, False]
     assert code[0].endswith('<span class="chip"><span class="hash"># </span>(B, T)</span>')
 
 
 def anchors(text: str) -> list[str]:
-    made = draft(Source("a.py", text, "utf-8"), frozenset(), False)
+    made = draft(read_document(Source("a.py", text, "utf-8"), frozenset(), False))
     return [row.anchor for row in made.rows if row.anchor]
 
 
@@ -205,7 +212,7 @@ def test_anchors_are_words_and_stay() -> None:
 
 
 def problem_lines(text: str) -> list[int]:
-    made = draft(Source("a.py", text, "utf-8"), frozenset(), False)
+    made = draft(read_document(Source("a.py", text, "utf-8"), frozenset(), False))
     return [problem.line for problem in made.problems]
 
 
@@ -234,7 +241,6 @@ BAD = r"$\frac{$"
         '"""One.\n\x0c\n@\n"""\n',
         "def f():\n    u'''One.\n\n    ## Two\n\n    @'''\n",
         '"""\n# Title\n\n## Two\n\n@\n"""\n',
-        '"""Title\n=====\n\n:param x: y\n\nSo::\n\n    x\n\n@\n"""\n',
     ],
 )
 def test_a_problem_has_the_line_that_it_is_on(text: str) -> None:
@@ -254,42 +260,3 @@ def test_docstrings_are_dedented_as_python_does(text: str) -> None:
         # We keep blanks at the ends of lines, which mean a break to Markdown.
         both = ["\n".join(map(str.rstrip, t.split("\n"))) for t in (block.prose, theirs)]
         assert both[0].strip("\n") == both[1].strip("\n")
-
-
-REST = [
-    "Title", "=====", "-----", "", "  text", "x : int", ":param x: y", "So::", "    code",
-    ".. note:: x", "- item", "`a <b>`_", "Args:", "::", ".. code::", ">>> x",
-]  # fmt: skip
-
-
-@given(st.lists(st.sampled_from(REST)))
-def test_rest_keeps_the_count_of_lines(lines: list[str]) -> None:
-    assert to_markdown("\n".join(lines)).count("\n") == max(0, len(lines) - 1)
-
-
-def test_rest_reads_as_markdown() -> None:
-    text = (
-        "Title\n=====\n\nSee :class:`~a.b.Foo`, :pep:`8`, `docs <https://x.org>`_ and ``x``.\n\n"
-        "Parameters\n----------\nx : int\n    The x.\ny : str\n    The y.\n\n"
-        ":param z: the z\n:returns: it\n\nSo::\n\n  code\n\nText.\n\n"
-        ".. versionadded:: 3.2\n\nSo:\n\n    >>> f()\n    1\n"
-    )
-    shown = html(to_markdown(text))
-    for piece in (
-        "<h1>Title</h1>",
-        "<code>Foo</code>",
-        "PEP 8",
-        '<a href="https://x.org">docs</a>',
-        "<h2>Parameters</h2>",
-        "<li>x : int<br>",
-        "<code>z</code>: the z",
-        "<pre><code>  code",
-        "<strong>New in version</strong> 3.2",
-        '<span class="gp">&gt;&gt;&gt; </span>',
-    ):
-        assert piece in shown, (piece, shown)
-    assert "::" not in shown
-    markdown = "# Title\n\nx : int\n    The x.\n\nSo::\n"
-    assert to_markdown(markdown) == markdown
-    plain = "Text.\n\n    code\n"
-    assert to_markdown(plain) == plain

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,6 +202,33 @@ def test_an_edit_is_told(served: tuple[Running, Path]) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     told.close()
+
+
+def test_the_page_of_an_edit_is_said_once(served: tuple[Running, Path]) -> None:
+    running, root = served
+    said = running.process.stdout
+    assert said
+    # A server that says nothing is not waited for.
+    limit = threading.Timer(30, running.process.kill)
+    limit.start()
+    told = threading.Event()
+
+    def edit() -> None:
+        # Again and again, since what is saved before the server watches has no name yet.
+        while not told.wait(0.3):
+            (root / "a.py").write_text(LONG.format(time.monotonic()))
+
+    editor = threading.Thread(target=edit, daemon=True)
+    editor.start()
+    assert said.readline() == f"edited: {running.address}a.html\n"
+    told.set()
+    editor.join()
+    (root / "a.py").write_text(LONG.format("last"))
+    while "last version" not in running.get("/a.html")[1]:
+        time.sleep(0.05)
+    (root / "b" / "c.py").write_text("x = 2\n")
+    assert said.readline() == f"edited: {running.address}b/c.html\n"
+    limit.cancel()
 
 
 def test_other_sources_while_we_serve(served: tuple[Running, Path]) -> None:

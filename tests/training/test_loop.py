@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,8 @@ from torch import Tensor, nn
 
 from papers.common import Options, Run
 from papers.common.data import digits
+from papers.tools.shapes import check_shapes
 from papers.training.loop import Classifier, Config, bytes_kept, evaluate, take_step, train
-from tests.shapes import check_shapes
 
 
 def options(folder: Path) -> Options:
@@ -127,6 +129,7 @@ def test_bytes_kept_are_those_of_the_activations() -> None:
         assert bytes_kept(model, x) == 0
 
 
+@pytest.mark.training
 def test_the_run_changes_nothing(tmp_path: Path) -> None:
     """The weights of `train` are those of the bare loop, to the last bit."""
     config = Config(epochs=2, width=16, batch=100)
@@ -147,6 +150,47 @@ def test_the_run_changes_nothing(tmp_path: Path) -> None:
         assert torch.equal(ours, model.state_dict()[name]), name
 
 
+@pytest.mark.training
+@pytest.mark.parametrize("zero_grad", [True, False])
+def test_what_is_recorded_is_what_the_loop_does(zero_grad: bool, tmp_path: Path) -> None:
+    """Losses, the measures at the end of each epoch, and what an evaluation costs."""
+    sizes = Config(epochs=2, batch=100, width=16, dropout=0.2, lr=0.25, clip=0.3)
+    config = replace(sizes, zero_grad=zero_grad)
+    numbers = train(config, options(tmp_path))
+    series = json.loads((tmp_path / "result.json").read_text())["series"]
+
+    run = Run(config, options(tmp_path / "plain"))
+    seen, unseen = digits("train"), digits("test")
+    batches = run.batches(seen.images.flatten(1), seen.labels, size=100)
+    model = Classifier(16, 0.2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.25)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 30)
+    x_test, y_test = unseen.images.flatten(1), unseen.labels
+    losses, accuracies = [], []
+    for step in range(30):
+        x, y = batches[step]
+        loss = F.cross_entropy(model(x), y)
+        if zero_grad:
+            optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.3)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        if step in (14, 29):
+            accuracies.append(evaluate(model, x_test, y_test))
+    assert series["loss"]["values"] == pytest.approx(losses, abs=1e-4)
+    assert series["accuracy"] == {"steps": [14, 29], "values": pytest.approx(accuracies, abs=0.01)}
+    expected = {"accuracy": accuracies[-1], "bytes_kept_with_grad": bytes_kept(model, x_test)}
+    with torch.no_grad():
+        expected["bytes_kept_with_no_grad"] = bytes_kept(model, x_test)
+        careless = model(x_test).argmax(-1) == y_test
+    expected["accuracy_in_training_mode"] = careless.float().mean().item()
+    expected["accuracy_after_that"] = evaluate(model, x_test, y_test)
+    assert numbers == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.training
 def test_training_and_its_shapes(tmp_path: Path) -> None:
     with check_shapes("papers/training/loop.py", N=360):
         numbers = train(Config(epochs=4, width=32, batch=50), options(tmp_path))
@@ -157,6 +201,7 @@ def test_training_and_its_shapes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.training
 def test_without_zero_grad_the_default_run_fails(tmp_path: Path) -> None:
     ours = train(Config(epochs=10), options(tmp_path))
     control = train(Config(epochs=10, zero_grad=False), options(tmp_path))

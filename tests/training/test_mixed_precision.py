@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from papers.common import Options
+from papers.common.data import digits
+from papers.tools.shapes import check_shapes
+from papers.training import mixed_precision
 from papers.training.mixed_precision import (
     Config,
     LossScale,
@@ -21,7 +26,6 @@ from papers.training.mixed_precision import (
     train,
     zeros,
 )
-from tests.shapes import check_shapes
 
 
 def options(folder: Path, seed: int = 0) -> Options:
@@ -102,6 +106,19 @@ def test_an_overflow_is_noticed() -> None:
     assert not finite
 
 
+@pytest.mark.parametrize("place", range(6))
+def test_one_infinity_anywhere_is_noticed(place: int) -> None:
+    master = network(4, 2)
+    model = copy.deepcopy(master)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    assert take_gradients(model, master, 2.0)
+    grad = list(model.parameters())[place].grad
+    assert grad is not None
+    grad.view(-1)[1] = float("inf")
+    assert not take_gradients(model, master, 2.0)
+
+
 def test_scale_is_that_of_grad_scaler() -> None:
     settings = {"growth": 8.0, "backoff": 0.25, "interval": 4}
     ours = LossScale(2.0**10, **settings)  # type: ignore[arg-type]
@@ -133,6 +150,42 @@ def test_scale_is_that_of_grad_scaler() -> None:
     assert len(seen) > 10
 
 
+def test_scale_starts_and_grows_as_torchs_unless_told() -> None:
+    ours, theirs = LossScale(), torch.amp.GradScaler("cpu")
+    theirs.scale(torch.ones(()))  # it makes its scale on first use
+    assert ours.value == theirs.get_scale() == 2.0**16
+    assert ours.growth == theirs.get_growth_factor()
+    assert ours.backoff == theirs.get_backoff_factor()
+    assert ours.interval == theirs.get_growth_interval() == 20 * Config().interval
+
+
+def test_autocast_rounds_to_the_same_gradients() -> None:
+    torch.manual_seed(0)
+    theirs, x = network(16, 3), torch.rand(8, 64)
+    model = copy.deepcopy(theirs).bfloat16()
+    ours = copy.deepcopy(theirs)
+    F.mse_loss(model(x.bfloat16()).float(), x).backward()
+    take_gradients(model, ours, 1.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        drawn = theirs(x)
+    F.mse_loss(drawn.float(), x).backward()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert one.grad is not None
+        assert one.grad.any()
+        assert torch.equal(one.grad, other.grad)
+
+
+def test_a_usual_epsilon_shortens_the_steps_of_small_gradients() -> None:
+    """A gradient of 1e-9 beside an epsilon of 1e-8: an eleventh of the learning rate."""
+    steps = []
+    for eps in (1e-15, 1e-8):
+        weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        weight.grad = torch.full_like(weight, 1e-9)
+        torch.optim.Adam([weight], lr=0.01, eps=eps).step()
+        steps.append(-weight.item())
+    assert steps == pytest.approx([0.01, 0.01 / 11], rel=1e-5)
+
+
 def test_scale_goes_on_from_its_state() -> None:
     first = LossScale(8.0, interval=3)
     for finite in (True, True, False, True, True):
@@ -145,25 +198,25 @@ def test_scale_goes_on_from_its_state() -> None:
 
 
 def test_zeros_are_counted() -> None:
-    model = nn.Linear(3, 1)
-    model.weight.grad, model.bias.grad = torch.tensor([[0.0, 1e-40, 2.0]]), torch.zeros(1)
-    assert zeros(model) == 0.5
+    model = nn.Linear(4, 1)
+    model.weight.grad, model.bias.grad = torch.tensor([[0.0, 1e-40, 2.0, 3.0]]), torch.zeros(1)
+    assert zeros(model) == 0.4
 
 
+@pytest.mark.training
 def test_training_in_fp32_is_plain_training(tmp_path: Path) -> None:
     """With nothing to round, all of this is a loop of Adam, to the last bit."""
-    config = Config(numbers="fp32", steps=5, width=12, layers=2, batch=50)
+    config = Config(numbers="fp32", steps=5, width=12, layers=2, batch=50, lr=0.03)
     train(config, options(tmp_path))
     (path,) = tmp_path.glob("checkpoints/step-*.pt")
     ours = torch.load(path, weights_only=True)["state"]["master"]
 
     from papers.common import Run
-    from papers.common.data import digits
 
     run = Run(config, options(tmp_path / "plain"))
     batches = run.batches(digits("train").images.flatten(1), size=50)
     theirs = network(12, 2)
-    optimizer = torch.optim.Adam(theirs.parameters(), lr=config.lr, eps=1e-15)
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=0.03, eps=1e-15)
     for step in range(5):
         (x,) = batches[step]
         optimizer.zero_grad()
@@ -173,6 +226,7 @@ def test_training_in_fp32_is_plain_training(tmp_path: Path) -> None:
         assert torch.equal(weight, ours[name])
 
 
+@pytest.mark.training
 def test_training_and_its_shapes(tmp_path: Path) -> None:
     with check_shapes("papers/training/mixed_precision.py", B=50, N=360):
         numbers = train(Config(steps=3, width=12, layers=2, batch=50), options(tmp_path))
@@ -184,7 +238,55 @@ def test_training_and_its_shapes(tmp_path: Path) -> None:
         assert torch.equal(weight, weight.half().float())
 
 
+@pytest.mark.training
+def test_flags_are_heard(tmp_path: Path) -> None:
+    config = Config(steps=5, width=12, layers=2, batch=50, interval=2)
+    assert train(config, options(tmp_path))["last_scale"] == 2.0**18
+    assert train(replace(config, scaling=False), options(tmp_path))["last_scale"] == 1
+
+
+@pytest.mark.training
+def test_the_loss_is_a_sum_in_32_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, mse = set(), F.mse_loss
+
+    def spy(x: Tensor, y: Tensor) -> Tensor:
+        seen.update((x.dtype, y.dtype))
+        return mse(x, y)
+
+    monkeypatch.setattr(F, "mse_loss", spy)
+    train(Config(steps=1, width=12, layers=2, batch=50), options(tmp_path))
+    assert seen == {torch.float32}
+
+
+@pytest.mark.training
+def test_what_is_measured_is_the_last_network_on_the_test_digits(tmp_path: Path) -> None:
+    config = Config(numbers="fp32", steps=3, width=12, layers=2, batch=50, lr=0.1)
+    numbers = train(config, options(tmp_path))
+    (path,) = tmp_path.glob("checkpoints/step-*.pt")
+    last = network(12, 2)
+    last.load_state_dict(torch.load(path, weights_only=True)["state"]["master"])
+    seen, unseen = (digits(part).images.flatten(1) for part in ("train", "test"))
+    assert numbers["test_loss"] == pytest.approx((last(unseen) - unseen).square().mean().item())
+    mean = (seen.mean(0) - unseen).square().mean().item()
+    assert numbers["loss_of_the_mean_image"] == pytest.approx(mean)
+
+
+@pytest.mark.training
+def test_a_step_that_overflowed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mixed_precision, "LossScale", partial(LossScale, start=2.0**60))
+    numbers = train(Config(steps=2, width=12, layers=2, batch=50), options(tmp_path))
+    assert numbers["last_scale"] == 2.0**58
+    (path,) = tmp_path.glob("checkpoints/step-*.pt")
+    state = torch.load(path, weights_only=True)["state"]
+    # Adam has not been asked for a single step.
+    assert state["optimizer"]["state"] == {}
+    assert all(weight.isfinite().all() for weight in state["master"].values())
+
+
 @pytest.mark.slow
+@pytest.mark.training
 def test_scaling_is_what_saves_the_default_run(tmp_path: Path) -> None:
     ours = train(Config(steps=400), options(tmp_path))
     control = train(Config(steps=400, scaling=False), options(tmp_path))

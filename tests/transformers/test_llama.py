@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import pytest
 import torch
@@ -14,11 +14,25 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LogitsProcessorList,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 
 from papers.common import Options, UserError
-from papers.transformers import gpt2
+from papers.common.prompts import Writing
+from papers.tools.shapes import check_shapes
+from papers.transformers import gpt2, llama
 from papers.transformers.attention import attention, causal_mask
 from papers.transformers.kv_cache import Cache, cache_bytes
 from papers.transformers.llama import (
@@ -28,17 +42,17 @@ from papers.transformers.llama import (
     GroupedAttention,
     LLaMA,
     RMSNorm,
+    Stretch,
     SwiGLU,
-    Ungated,
     angles,
-    continue_text,
     gated_width,
     generate,
     load_pretrained,
     rotate,
+    save_pretrained,
     train,
 )
-from tests.shapes import check_shapes
+from tests.transformers import plain
 
 V = 19
 TINY = Config(layers=2, heads=6, width=24, context=11, batch=5, steps=3, kv_heads=2, hidden=20)
@@ -107,9 +121,9 @@ def test_outputs_and_gradients_are_those_of_transformers(tmp_path: Path, kv_head
             (block.attention.key.weight, layer.self_attn.k_proj.weight),
             (block.attention.value.weight, layer.self_attn.v_proj.weight),
             (block.attention.out.weight, layer.self_attn.o_proj.weight),
-            (block.mlp.gate.weight, layer.mlp.gate_proj.weight),
-            (block.mlp.up.weight, layer.mlp.up_proj.weight),
-            (block.mlp.down.weight, layer.mlp.down_proj.weight),
+            (block.feed_forward.gate.weight, layer.mlp.gate_proj.weight),
+            (block.feed_forward.up.weight, layer.mlp.up_proj.weight),
+            (block.feed_forward.down.weight, layer.mlp.down_proj.weight),
         ]
     for our_weight, their_weight in pairs:
         assert our_weight.grad is not None
@@ -139,7 +153,8 @@ def test_mlp_is_that_of_transformers() -> None:
     theirs = LlamaMLP(
         LlamaConfig(hidden_size=8, intermediate_size=24, num_attention_heads=2)
     ).double()
-    theirs.gate_proj, theirs.up_proj, theirs.down_proj = ours.gate, ours.up, ours.down
+    theirs.gate_proj, theirs.up_proj = ours.gate, ours.up
+    theirs.down_proj = ours.down
     torch.testing.assert_close(ours(x), theirs(x), rtol=1e-13, atol=1e-13)
 
 
@@ -180,6 +195,13 @@ def test_norm_does_not_see_the_scale_but_sees_a_shift() -> None:
     assert (norm(x + 3) - norm(x)).abs().max() > 0.5
     layer = nn.LayerNorm(16, eps=0.0, dtype=torch.float64)
     torch.testing.assert_close(layer(x + 3), layer(x))
+
+
+def test_epsilon_matters_near_zero_alone() -> None:
+    x = torch.randn(4, 16, dtype=torch.float64)
+    ours, exact = RMSNorm(16).double(), RMSNorm(16, epsilon=0.0).double()
+    assert (ours(x) - exact(x)).abs().max() < 1e-4
+    assert (ours(x / 1000) - exact(x / 1000)).abs().max() > 1
 
 
 def test_norm_of_large_halves_is_finite() -> None:
@@ -268,36 +290,82 @@ def test_the_papers_form_differs_by_a_permutation() -> None:
     )
 
 
-@pytest.mark.parametrize("without", ["", "rotation"])
-def test_without_rotation_order_is_lost(without: Literal["", "rotation"]) -> None:
+@pytest.mark.parametrize("rotation", [True, False])
+def test_without_positions_order_is_lost(rotation: bool) -> None:
     """One layer, asked at the last token: the others in another order."""
-    model = random_llama(dataclasses.replace(TINY, layers=1, without=without))
+    config = dataclasses.replace(TINY, layers=1, without=() if rotation else ("rotation",))
+    model = random_llama(config)
+    if not rotation:
+        nn.init.zeros_(model.positions.weight)
     tokens = torch.tensor([[3, 1, 4, 15, 9, 2, 6]])
     other = tokens[:, [4, 0, 5, 2, 1, 3, 6]]
     difference = (model(tokens)[:, -1] - model(other)[:, -1]).abs().max()
-    assert difference < 1e-12 if without else difference > 1e-2
+    assert difference > 1e-2 if rotation else difference < 1e-12
 
 
-def test_without_the_gate_as_many_weights_are_an_mlp_with_swish() -> None:
-    size = {
-        without: sum(p.numel() for p in LLaMA(Config(without=without), V).blocks[0].parameters())
-        for without in ("", "gate", "rms")
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_keys_of_the_first_layer_alone_outlive_a_window(layers: int) -> None:
+    """Where the window moves on by four tokens, against a fresh reading of what is in it."""
+    model = random_llama(dataclasses.replace(TINY, layers=layers))
+    tokens = torch.randint(V, (1, 11))
+    caches = [Cache(11) for _ in model.blocks]
+    model(tokens[:, :10], caches)
+    kept = [Kept(cache) for cache in caches]
+    moved, fresh = model(tokens[:, 10:], kept)[0, -1], model(tokens[:, 4:])[0, -1]
+    difference = (moved - fresh).abs().max()
+    # Angles are in single precision.
+    assert difference < 1e-5 if layers == 1 else difference > 1e-2
+
+
+class Kept(Cache):
+    """The last six of ten keys and values, which still stand where they stood."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.room, self.length = cache.room, cache.length
+        self.old = cache.keys[:, :, 4:10], cache.values[:, :, 4:10]
+
+    def update(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.cat([self.old[0], k], dim=2), torch.cat([self.old[1], v], dim=2)
+
+
+def test_with_every_part_off_it_is_gpt2() -> None:
+    """But for the biases, which are zero, and for the matrix that writes, which is tied."""
+    parts = dataclasses.replace(TINY, without=("rotation", "gate", "rms"), kv_heads=6)
+    ours, theirs = random_llama(parts), gpt2.GPT2(TINY, V).double()
+    weights = {
+        name: tensor for name, tensor in ours.state_dict().items() if name in theirs.state_dict()
     }
-    assert size["gate"] == pytest.approx(size[""], rel=0.01)
-    assert size["rms"] == size[""] + 2 * Config().width
-    model = random_llama(dataclasses.replace(TINY, without="gate"))
-    ours = model.blocks[0].mlp
-    assert isinstance(ours, Ungated)
-    x = torch.randn(2, 5, 24, dtype=torch.float64)
-    theirs = nn.Sequential(ours.up, nn.SiLU(), ours.down)
-    torch.testing.assert_close(ours(x), theirs(x))
+    for name in theirs.state_dict():
+        if ".qkv.weight" in name:
+            three = (f"{name.removesuffix('qkv.weight')}{part}.weight" for part in PROJECTIONS)
+            weights[name] = torch.cat([ours.state_dict()[part] for part in three])
+        elif name.endswith(("qkv.bias", "attention.out.bias")):
+            weights[name] = torch.zeros_like(theirs.state_dict()[name])
+    theirs.load_state_dict(weights)
+    with torch.no_grad():
+        ours.out.weight.copy_(ours.tokens.weight)
+    tokens = torch.randint(V, (3, 11))
+    torch.testing.assert_close(ours(tokens), theirs(tokens), rtol=1e-12, atol=1e-12)
+
+
+PROJECTIONS = ("query", "key", "value")
+
+
+def test_without_the_gate_there_are_as_many_weights() -> None:
+    def size(*without: Any) -> int:
+        model = LLaMA(Config(width=192, without=without), V)
+        return sum(p.numel() for p in model.blocks[0].parameters())
+
+    # GPT-2's MLP has biases, and its LayerNorms have them too.
+    assert size("gate") == size() + 5 * 192
+    assert size("rms") == size() + 2 * 192
 
 
 def test_without_rms_norms_do_not_see_a_shift() -> None:
     """Of the features of every token, before the norms: RMSNorm sees it."""
     x = torch.randn(2, 5, 24, dtype=torch.float64)
-    for without, blind in (("rms", True), ("", False)):
-        model = random_llama(dataclasses.replace(TINY, without=without))
+    for blind in (True, False):
+        model = random_llama(dataclasses.replace(TINY, without=("rms",) if blind else ()))
         for norm in (model.blocks[0].norm1, model.blocks[1].norm2, model.norm):
             difference = (norm(x + 3) - norm(x)).abs().max()
             assert difference < 1e-3 if blind else difference > 1e-1
@@ -330,6 +398,26 @@ def test_as_many_groups_as_heads_hold_what_grouped_ones_do() -> None:
     torch.testing.assert_close(full(x, turns), grouped(x, turns))
 
 
+def test_weights_start_as_those_of_gpt2() -> None:
+    """In transformers they have one deviation at any width and depth."""
+    torch.manual_seed(0)
+    ours = LLaMA(Config(layers=3, heads=4, width=192), 300)
+    shape = {"hidden_size": 192, "num_hidden_layers": 3, "num_attention_heads": 4}
+    theirs = LlamaForCausalLM(LlamaConfig(vocab_size=300, intermediate_size=512, **shape))
+    usual = 0.02 * math.sqrt(768 / 192)
+    for block, their_block in zip(ours.blocks, theirs.model.layers, strict=True):
+        pairs = {
+            block.attention.query: (usual, their_block.self_attn.q_proj),
+            block.attention.out: (usual / math.sqrt(6), their_block.self_attn.o_proj),
+            block.feed_forward.up: (usual, their_block.mlp.up_proj),
+            block.feed_forward.down: (usual / math.sqrt(6), their_block.mlp.down_proj),
+        }
+        for part, (std, their_part) in pairs.items():
+            assert part.weight.std().item() == pytest.approx(std, rel=0.03)
+            assert their_part.weight.std().item() == pytest.approx(0.02, rel=0.03)
+    assert ours.out.weight.std().item() == pytest.approx(usual, rel=0.03)
+
+
 # Cached equals uncached
 
 
@@ -344,18 +432,114 @@ def test_read_in_pieces_or_at_once(pieces: list[int]) -> None:
     assert caches[0].keys.shape == (3, 2, 11, 4)
 
 
-def test_writing_with_the_cache_is_writing_without() -> None:
-    model, start = random_llama(), torch.tensor([3, 1, 4])
-    chances = [torch.Generator().manual_seed(5) for _ in range(2)]
-    with_cache = continue_text(model, start, 8, chances[0])
-    without = gpt2.continue_text(model, start, 8, chances[1])
-    assert with_cache.tolist() == without.tolist()
-    assert len(set(with_cache.tolist())) > 3
-    with pytest.raises(UserError, match="3 tokens and 9 more do not fit the context of 11"):
-        continue_text(model, start, 9, chances[0])
+def test_writing_is_what_it_would_be_without_a_cache() -> None:
+    model, start = random_llama().float(), torch.tensor([3, 1, 4])
+    chance = torch.Generator().manual_seed(5)
+    told = list(gpt2.continue_text(model, start, Writing(20, 0.7, top_p=0.9), chance))
+    law = LogitsProcessorList([TemperatureLogitsWarper(0.7), TopPLogitsWarper(0.9)])
+    assert told == plain.write(model, start, 20, 11, law, 5)
+    assert len(set(told)) > 3
+    with pytest.raises(UserError, match="12 tokens do not fit the context of 11"):
+        model(torch.zeros(1, 12, dtype=torch.long))
 
 
 # Published files
+
+# Of the two pairs of features one is slowed down wholly and one in part.
+LONGER: dict[str, object] = {
+    "rope_type": "llama3", "rope_theta": 100.0, "factor": 8.0, "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0, "original_max_position_embeddings": 8,
+}  # fmt: skip
+
+
+def test_the_stretch_is_that_of_transformers() -> None:
+    their = {**LONGER, "rope_theta": 500_000.0, "original_max_position_embeddings": 8192}
+    config = LlamaConfig(hidden_size=4096, num_attention_heads=32, rope_parameters=their)
+    theirs, scale = ROPE_INIT_FUNCTIONS["llama3"](config, device="cpu")
+    one = torch.ones(1, dtype=torch.float64)
+    ours = angles(one, 128, 500_000.0, Stretch(8.0, 1.0, 4.0, 8192))[0]
+    torch.testing.assert_close(ours.float(), theirs)
+    assert scale == 1
+    # All three kinds are there: kept, in between, and eight times slower.
+    before = angles(one, 128, 500_000.0)[0]
+    assert ours[0] == before[0]
+    assert ours[-1] == before[-1] / 8
+    assert ((ours < before) & (ours > before / 8)).any()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_qwen2_is_llama_with_three_biases(tmp_path: Path, tied: bool) -> None:
+    torch.manual_seed(0)
+    theirs = Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=V, hidden_size=24, intermediate_size=20, num_hidden_layers=2,
+            num_attention_heads=6, num_key_value_heads=2, max_position_embeddings=11,
+            rms_norm_eps=1e-3, tie_word_embeddings=tied, sliding_window=4,
+        )
+    )  # fmt: skip
+    for weight in theirs.parameters():
+        nn.init.normal_(weight, std=0.3)
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours, tokens = load_pretrained(tmp_path / "theirs"), torch.randint(V, (2, 11))
+    logits = theirs.eval()(tokens).logits
+    torch.testing.assert_close(ours(tokens), logits, rtol=1e-4, atol=1e-4)
+    save_pretrained(ours, tmp_path / "ours")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "ours").eval()
+    assert isinstance(again, Qwen2ForCausalLM)
+    torch.testing.assert_close(again(tokens).logits, logits, rtol=0, atol=0)
+
+
+def test_the_context_of_mistral_ends_with_its_window(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = MistralForCausalLM(
+        MistralConfig(
+            vocab_size=V, hidden_size=24, intermediate_size=20, num_hidden_layers=2,
+            num_attention_heads=6, num_key_value_heads=2, max_position_embeddings=30,
+            rms_norm_eps=1e-3, sliding_window=9, attn_implementation="eager",
+        )
+    )  # fmt: skip
+    for weight in theirs.parameters():
+        nn.init.normal_(weight, std=0.3)
+    theirs.save_pretrained(tmp_path)
+    ours, tokens = load_pretrained(tmp_path), torch.randint(V, (2, 10))
+    assert ours.config.context == 9
+    short = theirs.eval()(tokens[:, :9]).logits
+    torch.testing.assert_close(ours(tokens[:, :9]), short, rtol=1e-4, atol=1e-4)
+    # One token more, and the first is out of their sight.
+    settings = tmp_path / "config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"sliding_window": None}))
+    unbounded = load_pretrained(tmp_path)
+    assert unbounded.config.context == 30
+    assert (unbounded(tokens) - theirs(tokens).logits)[:, -1].abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("stretched", [False, True])
+def test_what_we_save_is_what_transformers_loads(
+    tmp_path: Path, tied: bool, stretched: bool
+) -> None:
+    ours = random_llama().float()
+    if tied:
+        ours.out.weight = ours.tokens.weight
+    if stretched:
+        ours.stretch = Stretch(8.0, 1.0, 4.0, 8.0)
+    save_pretrained(ours, str(tmp_path))
+    theirs, said = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert isinstance(theirs, LlamaForCausalLM)
+    assert not any(said.values())
+    tokens = torch.randint(V, (3, 11))
+    their_logits = in_double(theirs)(tokens).logits
+    again = load_pretrained(str(tmp_path))
+    assert again.stretch == ours.stretch
+    assert (again.out.weight is again.tokens.weight) == tied
+    for model in (ours.double(), again.double()):
+        torch.testing.assert_close(model(tokens), their_logits, rtol=1e-6, atol=1e-6)
+
+
+def test_an_ablation_is_not_for_the_hub(tmp_path: Path) -> None:
+    ours = random_llama(dataclasses.replace(TINY, without=("gate",)))
+    with pytest.raises(UserError, match="the hub knows no LLaMA without its gate"):
+        save_pretrained(ours, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -364,6 +548,7 @@ def test_writing_with_the_cache_is_writing_without() -> None:
         {"max_shard_size": "5KB"},
         {"tie_word_embeddings": True},
         {"rope_parameters": {"rope_type": "default", "rope_theta": 500_000.0}},
+        {"rope_parameters": LONGER},
     ],
 )
 def test_folders_of_the_hub_load(tmp_path: Path, options: dict[str, object]) -> None:
@@ -387,24 +572,23 @@ def test_the_settings_of_older_folders_are_read(tmp_path: Path) -> None:
     torch.testing.assert_close(ours(tokens), theirs(tokens).logits, rtol=1e-10, atol=1e-10)
 
 
-def test_generate_reads_a_published_folder(
+def test_generate_is_that_of_transformers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    theirs_saved(tmp_path, max_shard_size="5KB")
+    theirs = theirs_saved(tmp_path, max_shard_size="5KB").eval()
     words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(V)}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     words.save(str(tmp_path / "tokenizer.json"))
-    generate(tmp_path, "w3 w5", count=4)
-    assert capsys.readouterr().out.startswith("w3 w5 w")
-    for folder, prompt, said in [
-        (tmp_path, " ", "the prompt is empty"),
-        (tmp_path / "none", "w1", r"none/tokenizer\.json is missing"),
-    ]:
-        with pytest.raises(UserError, match=said):
-            generate(folder, prompt)
+    greedy = {"do_sample": False, "max_new_tokens": 6, "pad_token_id": 0}
+    ids = theirs.generate(torch.tensor([[3, 5]]), **greedy)[0].tolist()
+    capsys.readouterr()
+    generate(tmp_path, ("w3 w5",), Writing(6, temperature=0))
+    ended = ids[: ids.index(2)] if 2 in ids else ids
+    assert capsys.readouterr().out.split() == [f"w{token}" for token in ended]
+    assert len(set(ended)) > 3
     sorted(tmp_path.glob("*.safetensors"))[1].unlink()
     with pytest.raises(UserError, match=r"model-00002-of-\d+\.safetensors is missing"):
-        generate(tmp_path, "w3")
+        generate(tmp_path, ("w3",))
 
 
 def test_halves_stay_halves(tmp_path: Path) -> None:
@@ -423,7 +607,7 @@ def test_a_matrix_that_is_lost_is_not_taken_for_a_tied_one(tmp_path: Path) -> No
     file = tmp_path / "model.safetensors"
     stored = load_file(file)
     save_file({name: tensor for name, tensor in stored.items() if name != "lm_head.weight"}, file)
-    with pytest.raises(UserError, match=r"no out\.weight"):
+    with pytest.raises(UserError, match=r"no lm_head\.weight"):
         load_pretrained(tmp_path)
 
 
@@ -439,17 +623,49 @@ def test_sizes_that_do_not_fit_are_one_line() -> None:
 # Training
 
 
-def test_shapes(tmp_path: Path) -> None:
+def test_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = Options(device="cpu", out=tmp_path, quiet=True)
+    monkeypatch.setattr(gpt2, "Writing", lambda count, **how: Writing(9, **how))
     with check_shapes("papers/transformers/llama.py", H=6, G=2, D=4, C=24, M=20):
         train(TINY, options)
         model = LLaMA(TINY, V)
         caches = [Cache(11) for _ in model.blocks]
         for piece in torch.randint(V, (3, 11)).split([5, 1, 3, 2], dim=1):
             model(piece, caches)
-        LLaMA(dataclasses.replace(TINY, without="gate"), V)(torch.randint(V, (3, 7)))
+        LLaMA(dataclasses.replace(TINY, without=("gate",)), V)(torch.randint(V, (3, 7)))
+        LLaMA(dataclasses.replace(TINY, without=("rotation",)), V)(torch.randint(V, (3, 7)))
+        angles(torch.arange(5.0), 4, stretch=Stretch(8.0, 1.0, 4.0, 8.0))
 
 
+@pytest.mark.training
+def test_training_is_the_plain_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step, what is measured, and what is written, as few lines of PyTorch do them."""
+    # What is held out is of another kind than what is trained on.
+    words = "abcd" * 250 + "dcba" * 25 + "\n"
+    monkeypatch.setattr(llama, "text", lambda name: words)
+    sizes = Config(layers=1, heads=2, width=16, context=16, batch=4, kv_heads=1)
+    config = dataclasses.replace(sizes, steps=12, lr=6e-3, warmup=0.25)
+    numbers = train(config, Options(device="cpu", out=tmp_path, quiet=True, seed=3))
+    result = json.loads((tmp_path / "result.json").read_text())
+
+    tokens = torch.tensor(["\nabcd".index(letter) for letter in words])
+    trained, kept = tokens[:990], tokens[990:]
+    torch.manual_seed(3)
+    model = LLaMA(config, 5)
+    losses = plain.train(model, trained, 16, 4, steps=12, rise=3, lr=6e-3)
+    assert result["series"]["loss"]["values"] == pytest.approx(losses, abs=1e-4)
+    assert numbers["validation_loss"] == pytest.approx(gpt2.held_out(model, kept), abs=1e-3)
+    assert numbers["validation_loss"] > gpt2.held_out(model, trained) + 0.05
+    assert numbers["bytes_per_token"] == 2 * 1 * 1 * 8 * 2
+
+    law = LogitsProcessorList([TemperatureLogitsWarper(0.8), TopPLogitsWarper(0.95)])
+    told = plain.write(model, kept[:8], 300, 16, law, 3)
+    assert result["said"]["prompt"] == words[990:998]
+    written = "".join("\nabcd"[token] for token in told)
+    assert plain.agree(result["said"]["continuation"], written, 50)
+
+
+@pytest.mark.training
 def test_a_short_training_learns(tmp_path: Path) -> None:
     options = Options(device="cpu", out=tmp_path, quiet=True)
     config = Config(

@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from papers.common import Options, UserError
+from papers.common import Options, Run, UserError
+from papers.common.batches import Batches
+from papers.common.checkpoint import Checkpoints, load
+from papers.common.data import digits
+from papers.common.distributed import World
+from papers.tools.shapes import check_shapes
 from papers.vision import resnet as page
 from papers.vision.resnet import (
     TABLE_1,
@@ -26,17 +31,18 @@ from papers.vision.resnet import (
     bottleneck,
     cifar,
     classify,
+    evaluate,
     gradient_growth,
     imagenet,
     images_of,
     load_pretrained,
     rate,
     resnet,
+    save_pretrained,
     shortcut,
     train,
     view,
 )
-from tests.shapes import check_shapes
 
 SIZES = {
     "basic": {"embedding_size": 6, "hidden_sizes": [6, 10, 14], "depths": [2, 1, 3]},
@@ -308,6 +314,7 @@ def test_gradients_of_plain_networks_explode_with_depth_and_residual_ones_do_not
 
 
 @pytest.mark.slow
+@pytest.mark.training
 def test_first_layers_of_a_plain_network_are_thrown_away_and_stay_there() -> None:
     """The ratio is healthy ten steps later, as the paper says, but the layers no longer turn."""
     images, labels = images_of("digits", "train")
@@ -383,6 +390,18 @@ def test_weights_start_as_the_paper_says() -> None:
     assert page.convolution(64, 256, 3)[0].bias is None
 
 
+def test_the_library_counts_outputs_where_we_count_inputs() -> None:
+    """From 64 to 256 channels their variance is a quarter of ours."""
+    torch.manual_seed(0)
+    sizes = {"embedding_size": 64, "hidden_sizes": [64, 256], "depths": [1, 1]}
+    theirs = ResNetForImageClassification(ResNetConfig(layer_type="basic", **sizes))
+    their_weight = theirs.resnet.encoder.stages[1].layers[0].layer[0].convolution.weight
+    ours = page.basic(64, 256, 2)[0][0].weight
+    assert their_weight.shape == ours.shape == (256, 64, 3, 3)
+    assert their_weight.var().item() == pytest.approx(2 / (9 * 256), rel=0.02)
+    assert ours.var().item() == pytest.approx(4 * 2 / (9 * 256), rel=0.02)
+
+
 def test_crops_are_windows_of_the_padded_image() -> None:
     torch.manual_seed(0)
     x = torch.rand(6, 3, 16, 24) + 1
@@ -432,22 +451,55 @@ def test_published_layout_loads(kind: str, tmp_path: Path) -> None:
         torch.testing.assert_close(ours(images), theirs(images).logits)
 
 
-def test_what_does_not_load_says_why(tmp_path: Path) -> None:
-    def said() -> str:
-        with pytest.raises(UserError) as error:
-            load_pretrained(tmp_path)
-        assert str(error.value).startswith(str(tmp_path))
-        return str(error.value)
+@pytest.mark.parametrize("kind", ["basic", "bottleneck"])
+def test_what_we_write_transformers_reads(kind: str, tmp_path: Path) -> None:
+    ours = copied(kind, reference(kind)).eval()
+    save_pretrained(ours, tmp_path)
+    theirs, told = ResNetForImageClassification.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(told.values())
+    images = torch.randn(2, 3, 64, 80)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(images).logits)
+        assert torch.equal(ours(images), load_pretrained(tmp_path)(images))
 
-    theirs = reference("bottleneck")
-    theirs.resnet.save_pretrained(tmp_path)
-    assert "nothing for head.bias" in said()
+
+@pytest.mark.parametrize("model", [cifar(1), resnet(18, option="A")])
+def test_what_has_no_place_in_that_layout_is_not_written(model: ResNet, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="networks with option B"):
+        save_pretrained(model, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("hidden_act", "gelu", "hidden_act is 'gelu'"),
+        ("downsample_in_first_stage", True, "downsample_in_first_stage is True"),
+        ("downsample_in_bottleneck", True, "downsample_in_bottleneck is True"),
+        ("layer_type", "wide", "no resnet is like that: 'wide'"),
+        ("something_new", 1, "something_new is 1"),
+        ("depths", [1, 2, 3], "no encoder.stages.2.layers.2.shortcut|no encoder.stages"),
+    ],
+)
+def test_what_would_compute_something_else_is_refused(
+    name: str, value: object, said: str, tmp_path: Path
+) -> None:
+    reference("bottleneck").save_pretrained(tmp_path)
+    place = tmp_path / "config.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {name: value}))
+    with pytest.raises(UserError, match=said) as error:
+        load_pretrained(tmp_path)
+    assert str(error.value).startswith(str(tmp_path))
+
+
+def test_weights_that_are_not_there_are_called_what_they_are_called_there(tmp_path: Path) -> None:
+    reference("bottleneck").resnet.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"no classifier\.1\.weight, no classifier\.1\.bias"):
+        load_pretrained(tmp_path)
     reference("basic").save_pretrained(tmp_path / "basic")
     (tmp_path / "basic" / "model.safetensors").replace(tmp_path / "model.safetensors")
-    assert "does not fit" in said()
-    with_other_layers = json.loads((tmp_path / "config.json").read_text()) | {"layer_type": "no"}
-    (tmp_path / "config.json").write_text(json.dumps(with_other_layers))
-    assert "no resnet is like that" in said()
+    with pytest.raises(UserError, match="does not fit"):
+        load_pretrained(tmp_path)
 
 
 def photograph(path: Path) -> Path:
@@ -492,17 +544,105 @@ def quiet(tmp_path: Path) -> Options:
     return Options(out=tmp_path, quiet=True, checkpoint_every=0)
 
 
+@pytest.mark.training
+def run(tmp_path: Path) -> Run:
+    return Run(Config(), quiet(tmp_path))
+
+
+def test_error_and_loss_over_a_set_are_those_of_a_network_that_is_not_training(
+    tmp_path: Path,
+) -> None:
+    """What an image gets must not depend on the others, nor the network on having been judged."""
+    torch.manual_seed(0)
+    model = cifar(1, 4, 1).train()
+    model(torch.randn(50, 1, 8, 8))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    images, labels = torch.randn(300, 1, 8, 8), torch.randint(10, (300,))
+    wrong, loss = evaluate(run(tmp_path), model, images, labels)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+    # One by one, the statistics of a batch would be those of the image alone.
+    with torch.no_grad():
+        logits = torch.cat([model.eval()(image) for image in images.split(1)])
+    assert wrong == pytest.approx((logits.argmax(1) != labels).float().mean().item(), abs=1e-6)
+    assert loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_training_is_this_loop(
+    residual: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same steps written plainly (section 4.2), and the measures of what they end with."""
+    optimizers, update = [], Run.update
+    spy = lambda run, optimizer: (optimizers.append(optimizer), update(run, optimizer))  # noqa: E731
+    monkeypatch.setattr(Run, "update", spy)
+    config = Config(n=1, residual=residual, width=4, batch=9, steps=8, lr=0.1, warmup=2)
+    numbers = train(config, quiet(tmp_path))
+    # In eight steps its decay is too small to be seen.
+    assert optimizers[0].defaults["weight_decay"] == 1e-4
+    trained = load(Checkpoints(tmp_path / "checkpoints").files()[-1])["state"]["model"]
+
+    torch.manual_seed(0)
+    known, new = digits("train"), digits("test")
+    mean = known.images.mean(0)
+    images, test_images = (known.images - mean)[:, None], (new.images - mean)[:, None]
+    model = cifar(1, 4, 1, residual=residual)
+    growth = gradient_growth(model, images[:128], known.labels[:128])
+    batches = Batches((images, known.labels), 9, torch.device("cpu"), World(), 0, 1)
+    generator = torch.Generator().manual_seed(0)
+    sgd = torch.optim.SGD(model.parameters(), 1, momentum=0.9, weight_decay=1e-4)
+    for step, lr in enumerate((0.01, 0.01, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001)):
+        x, y = batches[step]
+        cuts = (torch.rand(9, 3, generator=generator)[:, :2] * 3).long().tolist()
+        padded = F.pad(x, (1, 1, 1, 1))
+        x = torch.stack(
+            [image[:, a : a + 8, b : b + 8] for image, (a, b) in zip(padded, cuts, strict=True)]
+        )
+        sgd.param_groups[0]["lr"] = lr
+        sgd.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        sgd.step()
+    for name, weight in model.state_dict().items():
+        torch.testing.assert_close(trained[name], weight, rtol=1e-3, atol=1e-5, msg=name)
+
+    with torch.no_grad():
+        logits, test_logits = model.eval()(images), model(test_images)
+    expected = {
+        "train_error": (logits.argmax(1) != known.labels).float().mean().item(),
+        "test_error": (test_logits.argmax(1) != new.labels).float().mean().item(),
+        "train_loss": F.cross_entropy(logits, known.labels).item(),
+        "gradient_growth": growth,
+    }
+    assert numbers == pytest.approx(expected, rel=1e-3, abs=3e-3)
+    # So that one could not pass for the other; the plain network has learned nothing yet.
+    assert not residual or abs(expected["train_error"] - expected["test_error"]) > 0.01
+
+
 def test_training_learns(tmp_path: Path) -> None:
     numbers = train(Config(n=1, width=4, steps=100, lr=0.1), quiet(tmp_path))
     assert numbers["train_error"] < 0.2  # of ten classes, blind: 0.9
     assert numbers["train_loss"] < 0.7  # blind: 2.3
 
 
+@pytest.mark.training
 def test_both_sets_are_prepared_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tested on the images that it was trained on, a network makes the same errors."""
     monkeypatch.setattr(page, "images_of", lambda name, part: images_of(name, "train"))
     numbers = train(Config(n=1, width=4, steps=20), quiet(tmp_path))
     assert numbers["test_error"] == numbers["train_error"] > 0
+
+
+def test_both_sets_lose_the_mean_of_the_training_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, new = images_of("", "train")[0], images_of("", "test")[0]
+    seen: list[Tensor] = []
+    monkeypatch.setattr(page, "evaluate", lambda run, model, x, y: (seen.append(x), 0.0))
+    monkeypatch.setattr(Run, "finish", lambda run, **numbers: numbers)
+    train(Config(n=1, width=4, steps=1), quiet(tmp_path))
+    torch.testing.assert_close(seen[0], known - known.mean(0))
+    torch.testing.assert_close(seen[1], new - known.mean(0))
+    assert (known.mean(0) - new.mean(0)).abs().max() > 0.01
 
 
 def test_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -517,14 +657,16 @@ def test_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.training
 def test_plain_networks_degrade_with_depth_and_residual_ones_do_not(tmp_path: Path) -> None:
     """Figure 6 in small: at 56 layers, only the network with shortcuts trains."""
 
     def error(n: int, residual: bool) -> float:
-        config = Config(n=n, residual=residual, steps=150)
-        return train(config, quiet(tmp_path))["train_error"]
+        config = Config(n=n, residual=residual, steps=100)
+        return train(config, quiet(tmp_path / f"{n}-{residual}"))["train_error"]
 
-    plain_20, plain_56, residual_56 = error(3, False), error(9, False), error(9, True)
-    assert plain_56 > 0.5
-    assert plain_20 < 0.3
-    assert residual_56 < 0.1
+    plain_8, plain_56, residual_56 = error(1, False), error(9, False), error(9, True)
+    # Over seeds and ways of rounding 0.09 to 0.18, 0.77 to 0.88 and 0.09 to 0.20. (Plain
+    # networks of 20 layers are anywhere between.)
+    assert plain_8 < plain_56 - 0.3
+    assert residual_56 < plain_56 - 0.3

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from site_builder.build import Builder
-from site_builder.settings import read_settings
+from site_builder.read.settings import read_settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -2,7 +2,6 @@ r"""
 ---
 title: Data
 summary: What the papers learn from, as tensors; the defaults come with the install.
-topic: common
 ---
 
 # Data
@@ -16,11 +15,21 @@ that its file generates. Nothing is downloaded unless a person asks for it by na
 from papers.common.data.drawings import omniglot, strokes
 from papers.common.data.graphs import Graph, planetoid
 from papers.common.data.grids import grid
-from papers.common.data.images import Images, cifar10, digits, fashion_mnist, image_set, mnist
-from papers.common.data.texts import multi30k, text, wikitext2
+from papers.common.data.images import (
+    IMAGE_SETS,
+    Images,
+    cifar10,
+    digits,
+    fashion_mnist,
+    image_set,
+    mnist,
+)
+from papers.common.data.texts import TEXTS, multi30k, text, wikitext2
 from papers.common.data.tokenizers import BytePairs, Characters
 
 __all__ = [
+    "IMAGE_SETS",
+    "TEXTS",
     "BytePairs",
     "Characters",
     "Graph",

@@ -2,7 +2,6 @@ r"""
 ---
 title: Downloads
 summary: A file is downloaded once, beside its place, and takes it when its checksum is right.
-topic: common
 ---
 
 # Downloads

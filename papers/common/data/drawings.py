@@ -2,7 +2,6 @@ r"""
 ---
 title: Drawings
 summary: Characters of many alphabets as images, and drawings as the strokes of a pen.
-topic: common
 ---
 
 # Drawings
@@ -26,6 +25,7 @@ from torch import Tensor
 from papers.common.data import store
 from papers.common.data.images import Images
 from papers.common.data.pickles import object_array
+from papers.common.errors import choose
 
 SPLITS = {
     "background": "images_background",
@@ -47,7 +47,7 @@ def omniglot(split: str = "background", size: int = 28) -> Images:
     """
     from PIL import Image
 
-    archive = store.choose("split", split, SPLITS)
+    archive = choose("split", split, SPLITS)
     with zipfile.ZipFile(io.BytesIO(store.read(f"omniglot/{archive}.zip"))) as pack:
         names = sorted(name for name in pack.namelist() if name.endswith(".png"))
         pages = []
@@ -72,9 +72,9 @@ def strokes(name: str = "sheep", split: str = "train") -> list[Tensor]:
     and $p = 1$ where it is lifted after the movement. The distances are in pixels of
     the original drawing; each model scales them in its own way.
     """
-    file = f"sketchrnn/{store.choose('drawing set', name, SKETCHES)}.npz"
+    file = f"sketchrnn/{choose('drawing set', name, SKETCHES)}.npz"
     parts = {"train": "train", "validation": "valid", "test": "test"}
-    member = f"{store.choose('split', split, parts)}.npy"
+    member = f"{choose('split', split, parts)}.npy"
     with zipfile.ZipFile(io.BytesIO(store.read(file))) as pack:
         drawings = object_array(pack.read(member), f"{file}/{member}")
     return [torch.tensor(drawing, dtype=torch.float32) for drawing in drawings]  # (T, 3) each

@@ -2,7 +2,6 @@ r"""
 ---
 title: Graphs
 summary: Three citation graphs with the split that papers on graphs compare by.
-topic: common
 ---
 
 # Graphs
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from papers.common.data import store
 from papers.common.data.pickles import unpickle
+from papers.common.errors import choose
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def planetoid(name: str = "cora") -> Graph:
     validate.
     """
     names = {graph: graph for graph in ("cora", "citeseer", "pubmed")}
-    stem = f"planetoid/ind.{store.choose('graph', name, names)}"
+    stem = f"planetoid/ind.{choose('graph', name, names)}"
     parts = {
         part: unpickle(store.read(f"{stem}.{part}"), f"{stem}.{part}")
         for part in ("allx", "ally", "tx", "ty", "y", "graph")

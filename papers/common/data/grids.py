@@ -2,7 +2,6 @@ r"""
 ---
 title: Image grids
 summary: Many small images on one sheet, to look at what a model makes.
-topic: common
 ---
 
 # Image grids
@@ -47,3 +46,14 @@ def grid(images: Tensor, columns: int | None = None, gap: int = 1) -> Tensor:
     # Each tile carries the gap to its right and below: the sheet needs it above and to
     # the left too.
     return F.pad(sheet, (gap, 0, gap, 0), value=0.5)
+
+
+def enlarged(images: Tensor, side: int = 48) -> Tensor:
+    r"""
+    ## Pixels one can see
+
+    A digit of 8 by 8 pixels is a speck on today's screens. Each pixel becomes a square of pixels,
+    so that the longer side of an image has `side` of them or a few more. Larger images stay.
+    """
+    factor = -(-side // max(images.shape[-2:]))
+    return images.repeat_interleave(factor, -2).repeat_interleave(factor, -1)

@@ -2,7 +2,6 @@ r"""
 ---
 title: Images
 summary: Pictures and their classes as tensors.
-topic: common
 ---
 
 # Images
@@ -29,7 +28,7 @@ import torch
 from torch import Tensor
 
 from papers.common.data import store
-from papers.common.errors import UserError
+from papers.common.errors import UserError, choose
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def digits(split: str = "all") -> Images:
     download and train in seconds. The set has no official split. We call its first 1437
     images `train` and its last 360 `test`.
     """
-    rows = store.choose(
+    rows = choose(
         "split",
         split,
         {"all": slice(None), "train": slice(1437), "test": slice(1437, None)},
@@ -89,7 +88,7 @@ def idx(content: bytes, name: str) -> Tensor:
 
 
 def idx_set(place: str, split: str, classes: tuple[str, ...]) -> Images:
-    part = store.choose("split", split, {"train": "train", "test": "t10k"})
+    part = choose("split", split, {"train": "train", "test": "t10k"})
     names = f"{place}/{part}-images-idx3-ubyte.gz", f"{place}/{part}-labels-idx1-ubyte.gz"
     images, labels = (idx(gzip.decompress(store.read(name)), name) for name in names)
     return Images(images.float().div_(255), labels.long(), classes)
@@ -120,7 +119,7 @@ def cifar_batches(split: str) -> list[bytes]:
     The official archive holds five batches to train on and one to test. A folder may
     hold the same records in files of their own, compressed by `xz`.
     """
-    parts = store.choose("split", split, {"train": range(1, 6), "test": range(1)})
+    parts = choose("split", split, {"train": range(1, 6), "test": range(1)})
     singles = [f"cifar-10/{f'train_{i}' if i else 'test'}.bin.xz" for i in parts]
     if store.present(singles[0]):
         return [lzma.decompress(store.read(name)) for name in singles]
@@ -145,7 +144,7 @@ def cifar10(split: str = "train") -> Images:
     return Images(images, records[:, 0].long(), tuple(classes.split()))
 
 
-SETS: dict[str, Callable[[str], Images]] = {
+IMAGE_SETS: dict[str, Callable[[str], Images]] = {
     "digits": digits,
     "mnist": mnist,
     "fashion-mnist": fashion_mnist,
@@ -159,4 +158,4 @@ def image_set(name: str = "digits", split: str = "train") -> Images:
 
     What a paper's `--data` option asks for.
     """
-    return store.choose("image set", name, SETS)(split)
+    return choose("image set", name, IMAGE_SETS)(split)

@@ -2,7 +2,6 @@ r"""
 ---
 title: Pickles
 summary: Old data sets are pickles, and a pickle is a program; ours may only build arrays.
-topic: common
 ---
 
 # Pickles

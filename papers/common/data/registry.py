@@ -2,7 +2,6 @@ r"""
 ---
 title: The registry
 summary: What each file from outside must be, byte for byte, and where it can be had.
-topic: common
 ---
 
 # The registry

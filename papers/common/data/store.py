@@ -2,7 +2,6 @@ r"""
 ---
 title: The store
 summary: A file from outside is found or downloaded, and no byte of it is used unchecked.
-topic: common
 ---
 
 # The store
@@ -15,15 +14,11 @@ the checksum that [the registry](registry.py) knows.
 
 import hashlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 from papers.common.data.download import download
 from papers.common.data.registry import Forms, expected, registry, source
 from papers.common.errors import UserError
-
-Choice = TypeVar("Choice")
 
 
 def folder() -> Path | None:
@@ -76,14 +71,3 @@ def remedy(forms: Forms) -> str:
     form = source(forms)
     how = f"download {form.url}" if form else "copy it from where you have it"
     return f"{how} to that place; {expected(forms)}"
-
-
-def choose(kind: str, name: str, choices: Mapping[str, Choice]) -> Choice:
-    r"""
-    ## Choosing by name
-
-    A name that we do not know is answered with those that we do.
-    """
-    if name not in choices:
-        raise UserError(f"there is no {kind} {name!r}: choose one of {', '.join(choices)}")
-    return choices[name]

@@ -2,7 +2,6 @@ r"""
 ---
 title: Texts
 summary: Texts to learn a language from, and sentences to translate.
-topic: common
 ---
 
 # Texts
@@ -16,6 +15,7 @@ import zipfile
 from collections.abc import Callable
 
 from papers.common.data import store
+from papers.common.errors import choose
 
 
 def docs() -> str:
@@ -49,7 +49,7 @@ def wikitext2(split: str = "train") -> str:
     Two million words of good Wikipedia articles. Words are already set apart by spaces,
     and rare ones are `<unk>`.
     """
-    part = store.choose("split", split, {"train": "train", "validation": "valid", "test": "test"})
+    part = choose("split", split, {"train": "train", "validation": "valid", "test": "test"})
     member = f"wiki.{part}.tokens"
     file = f"wikitext-2/{member}.zip"
     # The official archive holds all three splits in a folder.
@@ -68,10 +68,10 @@ def multi30k(split: str = "train", source: str = "de", target: str = "en") -> li
     `test` is the test set of 2016.
     """
     parts = {"train": "train", "validation": "val", "test": "test_2016_flickr"}
-    part = store.choose("split", split, parts)
+    part = choose("split", split, parts)
     sides = []
     for language in (source, target):
-        store.choose("language", language, dict.fromkeys(("de", "en", "fr")))
+        choose("language", language, dict.fromkeys(("de", "en", "fr")))
         content = gzip.decompress(store.read(f"multi30k/{part}.{language}.gz"))
         sides.append(content.decode("utf-8").rstrip("\n").split("\n"))
     return list(zip(*sides, strict=True))
@@ -79,7 +79,7 @@ def multi30k(split: str = "train", source: str = "de", target: str = "en") -> li
 
 TEXTS: dict[str, Callable[[], str]] = {
     "docs": docs,
-    "shakespeare": shakespeare,
+    "tiny-shakespeare": shakespeare,
     "wikitext-2": wikitext2,
 }
 
@@ -91,4 +91,4 @@ def text(name: str = "docs") -> str:
     What a paper's `--data` option asks for. Of a text with splits it is the one to
     train on.
     """
-    return store.choose("text", name, TEXTS)()
+    return choose("text", name, TEXTS)()

@@ -2,7 +2,6 @@ r"""
 ---
 title: Tokenizers
 summary: Text as integers and back, by character or by byte pair.
-topic: common
 ---
 
 # Tokenizers
@@ -11,11 +10,6 @@ A language model reads integers. Both tokenizers here have the same four words: 
 learns a vocabulary from a text, `encode` and `decode` go there and back, and `len` is
 the size of the vocabulary. A paper can swap one for the other without touching its
 model.
-
-| size | meaning |
-|------|---------|
-| `T` | tokens in a text |
-| `V` | tokens in the vocabulary |
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@ r"""
 ---
 title: Sampling
 summary: A language model gives probabilities; how a token is drawn from them decides what is read.
-topic: transformers
 ---
 
 # Sampling

@@ -1,39 +1,73 @@
 r"""
 ---
 title: Top-k sampling
-summary: Draw from the k likeliest tokens only, so that the long tail never speaks.
-topic: transformers
+summary: Draw from the k likeliest tokens only, and never from the long tail.
 paper: Hierarchical Neural Story Generation
 authors: [Angela Fan, Mike Lewis, Yann Dauphin]
 year: 2018
 arxiv: "1805.04833"
+needs: [transformers/sampling/temperature]
+equals: {what: transformers.TopKLogitsWarper, within: 0, test: test_top_k_is_that_of_transformers}
 notation:
   'k': k
+figure:
+  file: figures/top_k.svg
+  alt: >-
+    Two bar charts of six words. Where one word is nearly certain, the three that are kept hold
+    nearly all. Where six are about equally likely, the three that are kept hold less than two
+    thirds, and the others are cut.
+  caption: >-
+    Outlines are the model's probabilities, bars what is left after `top_k`. Three tokens are
+    too many where the next is certain, and too few where it is open. The logits are an example.
+metrics:
+  surprise: {name: surprise of the judge at the text, unit: nats a character}
+  surprise_at_people: {name: surprise of the judge at human text, unit: nats a character}
+  distance: {name: difference between the two, unit: nats a character, better: lower}
+  distance_of_all: {name: that difference with all tokens, unit: nats a character, better: lower}
+  repeated: {name: stretches that were written before, unit: "%", better: lower}
+  repeated_if_narrow: {name: such stretches with the likeliest token, unit: "%", better: lower}
+  repeated_by_people: {name: such stretches in human text, unit: "%", better: lower}
 runs:
   ten likeliest: ""
-  all: --k 1000
-  the likeliest: --k 1
 claims:
-  - what: drawing from the likeliest few gives text that neither strays nor repeats itself
-    paper: "at each step from the 10 most likely, for stories (section 5.4)"
+  - what: drawing from the likeliest few strays less than drawing from all
+    paper: "the 10 most likely alone, lest an unlikely word damages what follows (section 5.4)"
     run: ten likeliest
-    metric: perplexity
+    metric: distance
+    against: distance_of_all
+    margin: 0.2
   - what: always the likeliest one repeats itself
     paper: "beam search gives common and repetitive phrases (section 5.4)"
-    run: the likeliest
+    run: ten likeliest
     metric: repeated
+    against: repeated_if_narrow
+    margin: 0.05
+deviations:
+  - what: tokens that tie with the last one
+    paper: does not say
+    ours: all stay, so there may be more than k
+    others: "transformers: the same; a draw among the indices of torch.topk: exactly k"
+    matters: "hardly: logits of a trained network seldom tie, but in 16 bits they may"
+    test: test_all_that_tie_with_the_kth_stay
+mistakes:
+  - what: setting what is cut to zero
+    mutant: what is cut becomes zero
+    caught: test_top_k_is_that_of_transformers
+  - what: cutting the k-th as well
+    mutant: the k-th is cut too
+    caught: test_top_k_is_that_of_transformers
 ---
 
 # Top-k sampling
 
-Most of the vocabulary is wrong at any moment, and a model says so: each of those tokens gets a
-little probability. But there are thousands of them, and at every step one may be drawn. Fan and
-others keep the $k$ likeliest tokens, give them the probability of the rest in proportion, and draw
-from those.
+At any point in a text most of the vocabulary is wrong, and the model knows it: each of those
+tokens gets little probability. But there are thousands of them, and at every step one may be drawn.
+Fan and others keep the $k$ likeliest tokens, share out the probability of the rest among them in
+proportion, and draw from those.
 
-The cut is at the same *number* of tokens everywhere. After "the United" one token is plausible, and
+The cut is at the same *number* of tokens everywhere. After "the United" one token is plausible,
 after "I saw a" thousands are. Any single $k$ is too large for the first and too small for the
-second, which is what the [nucleus](nucleus.py) mends.
+second, which is what the [nucleus](nucleus.py) improves on.
 
 | size | meaning |
 |------|---------|
@@ -47,8 +81,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from papers.common import Options, Run, Share, UserError, main
-from papers.transformers.sampling.temperature import write
+from papers.common import Options, Run, UserError, main
+from papers.common.data import TEXTS
+from papers.transformers.sampling.temperature import Trial, Way, compare
 
 
 def top_k(logits: Tensor, k: int) -> Tensor:
@@ -56,7 +91,7 @@ def top_k(logits: Tensor, k: int) -> Tensor:
     ## From logits to logits
 
     What is below the $k$-th largest logit becomes $-\infty$, and the softmax that follows
-    shares out its probability. Tokens that tie with the $k$-th all stay.
+    shares out its probability. All tokens that tie with the $k$-th stay.
 
     `logits` is `(..., V)`. Raises `UserError` for $k < 1$.
     """
@@ -67,39 +102,34 @@ def top_k(logits: Tensor, k: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Config:
-    r"""
-    ## Configuration
-
-    """
-
+class Config(Trial):
     k: int = 10
     "tokens to keep"
-    tail: Share = 0.1
-    "probability that the writing model spreads over everything"
-    length: int = 2000
-    "characters to write"
 
 
 def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
-    ## The experiment
+    ## Several numbers side by side
 
-    The [same model](temperature.py#a-model-to-draw-from) writes, and the same is measured, as on
-    the page before.
+    The [experiment](temperature.py#the-experiment) of the page before.
     """
     run = Run(config, options)
-    measured = write(run, config.tail, config.length, lambda logits: top_k(logits, config.k))
-    return run.finish(**measured)
+    more = dict(map(best, (2, 5, 40)))
+    return run.finish(**compare(run, config, best(config.k), best(1), more))
+
+
+def best(k: int) -> tuple[str, Way]:
+    return f"{k} likeliest", lambda logits: top_k(logits, k)
 
 
 # ## What changed since
 #
-# - **[GPT-2](../gpt2.py#writing-on)** wrote its summaries with $k = 2$ (section 3.6 of its paper).
+# - **[GPT-2](../gpt2.py#choosing-a-token)** wrote its summaries with $k = 2$ (section 3.6 of its
+#   paper).
 # - **By probability.** The [nucleus](nucleus.py) keeps an amount of probability where this keeps a
 #   number of tokens. Many models are used with both, and with a [temperature](temperature.py).
-# - **A $k$ for each step.** Mirostat measures how surprising the text was so far, and sets $k$ to
-#   keep it at a given perplexity (Basu 2020, [arXiv](https://arxiv.org/abs/2007.14966)).
+# - **A $k$ for each step.** Mirostat measures how surprising the text has been so far, and sets $k$
+#   to keep it at a given perplexity (Basu 2020, [arXiv](https://arxiv.org/abs/2007.14966)).
 
 if __name__ == "__main__":
-    main(train)
+    main(train, data=TEXTS)

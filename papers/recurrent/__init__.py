@@ -1,0 +1,18 @@
+r"""
+---
+title: Recurrent networks
+summary: Networks that read step by step and carry a state, and what keeps that state alive.
+family: foundations
+---
+
+# Recurrent networks
+
+A recurrent network reads a sequence one step at a time and keeps what it needs in a state of
+fixed size. It can read for ever at the same cost for each step, and all that it knows of the past
+has to pass through that state. The papers here are about how such a state is learned: what is
+written to it, what is kept, and how the error of a late answer finds its way back to an early
+cause.
+
+- [Long short-term memory](lstm.py) adds to its state where others overwrite it, and learns when to
+  write, when to read and when to forget.
+"""

@@ -1,0 +1,23 @@
+r"""
+# Link
+
+Pages that know each other: where names and addresses lead, and what stands beside what.
+
+| module | in → out |
+|---|---|
+| [previews](previews.py) | documents → what is said of a place, and where it is used |
+| [links](links.py) | names and addresses → where they lead |
+| [cards](cards.py), [group](group.py) | documents and results → what an index says of them |
+| [routes](routes.py) | settings → where a page stands on each way |
+| [order](order.py) | documents → their order, and what stands around each |
+| [relations](relations.py) | what a page needs, changes and leads to |
+| [changes](changes.py), [comparison](comparison.py) | two drafts → a page of both |
+| [map](map.py) | what pages need → a drawing of all |
+| [equality](equality.py) | front matter and tests → what a page is equal to |
+| [mistakes](mistakes.py) | what people get wrong → how a page tells of it |
+| [figure](figure.py) | the picture beside an abstract → a part of its page |
+| [heights](heights.py) | prose → about how high it is |
+| [page](page.py) | a draft and its surroundings → a page |
+| [intro](intro.py) | settings → what a project says of itself |
+| [front](front.py), [site](site.py) | all pages → the indexes |
+"""

@@ -1,0 +1,151 @@
+r"""
+# Linking
+
+All files at once: what [linking](link/__init__.py) asks of each, the [evidence](evidence.py) that
+lies beside them, and what is wrong with any of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from site_builder.drafts import Drafts
+from site_builder.evidence import find_evidence
+from site_builder.link.cards import cards
+from site_builder.link.changes import Comparisons
+from site_builder.link.equality import Equality, equalities
+from site_builder.link.figure import Figure
+from site_builder.link.intro import introduce
+from site_builder.link.links import Targets
+from site_builder.link.mistakes import Told
+from site_builder.link.order import Neighbours, neighbours, reading_order
+from site_builder.link.page import Page, compose
+from site_builder.link.relations import Relations, relate
+from site_builder.link.routes import Stop, along, stops
+from site_builder.link.site import (
+    Site,
+    Specimen,
+    compose_site,
+    find_specimen,
+    find_targets,
+    missing,
+)
+from site_builder.problem import Problem
+from site_builder.publish.files import assets_version, read_pictures
+from site_builder.publish.inputs import commit_mark
+from site_builder.read.dates import read_dates
+from site_builder.read.look import read_look
+from site_builder.read.references import read_references
+from site_builder.read.settings import Settings
+from site_builder.render.draft import Stub
+from site_builder.results.shapes import Shapes
+from site_builder.results.tables import Results
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    r"""
+    ## A page that is not yet composed
+
+    Everything that stands on it, but what its own file says: of that, only the version.
+    """
+
+    path: str
+    page: str
+    url: str
+    version: int
+    around: Neighbours
+    stops: tuple[Stop, ...]
+    relations: Relations
+    equal: Equality | None
+    figure: Figure | None
+    results: Results | None
+    mistakes: tuple[Told, ...]
+    shapes: Shapes | None
+    settings: Settings
+    updated: str
+
+    def compose(self, drafts: Drafts) -> Page:
+        return compose(
+            drafts.draft(self.path), drafts.body(self.path), self.around, self.stops,
+            self.relations, self.equal, self.figure, self.results, self.mistakes, self.shapes,
+            self.settings, self.updated,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    r"""
+    ## What is linked
+
+    All pages, what they show beside themselves, what is wrong, and what they claim that is not on
+    record, which only a check minds.
+    """
+
+    site: Site
+    pages: tuple[Leaf, ...]
+    pictures: dict[str, bytes]
+    problems: tuple[Problem, ...]
+    lapses: tuple[Problem, ...]
+
+
+def link_all(
+    drafts: Drafts,
+    stubs: dict[str, Stub],
+    settings: Settings,
+    comparisons: Comparisons,
+    others: dict[str, Path],
+    outside: dict[str, str],
+) -> Linked:
+    r"""
+    ## Link all
+
+    `stubs` are those of all `drafts`, by path, and `others` the files without a page.
+    """
+    root = drafts.root
+    joined, targets = drafts.join(find_targets(stubs.values(), others, outside))
+    ordered = reading_order([stub.document for stub in stubs.values()], settings)
+    documents = {document.path: document for document in ordered}
+    evidence = find_evidence(drafts, stubs, documents, settings, others)
+    results, figures = evidence.results, evidence.drawings
+    related, edges, problems = relate(ordered, settings)
+    equal, unequal = equalities(ordered, settings)
+    changed = read_dates(root, list(stubs), commit_mark(root))
+    index = cards(documents, results, changed, figures)
+    around, places = neighbours(ordered, index), stops(settings.paths, documents)
+
+    compared, uncompared = comparisons.make(edges, drafts, targets, settings)
+    imports = ((path, document.packages) for path, document in documents.items())
+    references = read_references(root, settings.tests, imports)
+    intro = introduce(settings, targets)
+    look, unusable = read_look(settings)
+    specimen = _specimen(drafts, stubs, settings, targets)
+    more = compared, references, look, assets_version(look)
+    site = compose_site(ordered, specimen, intro, settings, index, results, *more)
+
+    shown = {card.thumb.file for card in index.values() if card.thumb and card.thumb.file}
+    shown |= evidence.pictures | {*intro.shown}
+    shown |= {file for each in joined.values() for file in each.shown}
+    pictures, unreadable = read_pictures(shown, others, root)
+    problems += [*uncompared, *unequal, *intro.problems, *unusable, *missing(settings, site)]
+    problems += (problem for stub in stubs.values() for problem in stub.problems)
+    problems += (problem for each in joined.values() for problem in each.problems)
+    leaves = (
+        Leaf(
+            path, document.page, document.url, joined[path].version,
+            along(around[path], places[path]), tuple(places[path]), related[path],
+            equal.get(path), figures.get(path), results.get(path), evidence.mistakes[path].told,
+            evidence.shapes[path].shapes, settings, changed[path],
+        )
+        for path, document in documents.items()
+    )  # fmt: skip
+    problems += [*evidence.problems, *unreadable]
+    return Linked(site, tuple(leaves), pictures, tuple(problems), tuple(evidence.lapses))
+
+
+def _specimen(
+    drafts: Drafts, stubs: dict[str, Stub], settings: Settings, targets: Targets
+) -> Specimen | None:
+    path, _, anchor = settings.specimen.partition("#")
+    return find_specimen(drafts.draft(path), anchor, targets) if path in stubs else None

@@ -1,0 +1,14 @@
+r"""
+# Publish
+
+Values into bytes, and bytes onto the disk, where anything changed.
+
+| module | in → out |
+|---|---|
+| [templates](templates.py) | pages → bytes |
+| [search](search.py) | pages → the index of their search |
+| [inputs](inputs.py) | all that decides the site → one digest |
+| [write](write.py) | bytes → disk, each file replaced whole |
+| [files](files.py) | what a site has beside its pages → bytes |
+| [check](check.py) | the whole site → what is wrong with it |
+"""

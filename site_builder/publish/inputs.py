@@ -1,0 +1,75 @@
+r"""
+# Inputs
+
+A digest of all that decides the site: the settings, the sources, the files beside them, the
+builder itself with the packages it uses, and the commit, which dates the pages. A build that finds
+its digest in the manifest is done before it has imported a parser.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from site_builder.assets import HERE, TEMPLATES, TYPESET, asset_files
+from site_builder.read.inventory import PYTHON
+from site_builder.read.look import look_files
+from site_builder.read.mutants import LIST
+from site_builder.read.proofs import tests_below
+from site_builder.read.settings import Settings
+from site_builder.read.source import read_file
+
+
+def digest_inputs(settings: Settings, digests: dict[str, bytes], others: Iterable[Path]) -> str:
+    """`digests` are those of the sources."""
+    total = hashlib.sha256(repr((settings, sys.version)).encode(errors="surrogateescape"))
+    for path, digest in digests.items():
+        total.update(f"{path}\0".encode(errors="surrogateescape") + digest)
+    # Installing or removing a package changes the folder's time.
+    packages = [Path(place) for place in sys.path if place.endswith("-packages")]
+    tests = tests_below(settings.root, settings.tests)
+    tests += (settings.root / settings.tests).rglob(LIST) if settings.tests else ()
+    inventories = [settings.root / name for name in settings.inventories]
+    ours = [*HERE.rglob("*.py"), *TEMPLATES.iterdir(), TYPESET, PYTHON, *asset_files()]
+    total.update(
+        marks([*others, *tests, *inventories, *look_files(settings), *ours, *packages]).encode(
+            errors="surrogateescape"
+        )
+    )
+    total.update(commit_mark(settings.root).encode())
+    return total.hexdigest()
+
+
+def digest_sources(paths: Iterable[str], root: Path) -> dict[str, bytes]:
+    """By path; that of a file that cannot be read is empty."""
+    found = dict.fromkeys(paths, b"")
+    for path in found:
+        with contextlib.suppress(OSError):
+            found[path] = hashlib.sha256(read_file(root / path, root)).digest()
+    return found
+
+
+def marks(files: Iterable[Path]) -> str:
+    """Size and time of each file: what changes when its content does."""
+    found = []
+    for file in files:
+        try:
+            stat = os.stat(file)
+            found.append(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\0")
+        except OSError:
+            found.append(f"{file}\0")
+    return "".join(found)
+
+
+def commit_mark(root: Path) -> str:
+    """When the checked-out commit last changed, by the time of its log."""
+    here = root.resolve()
+    for folder in (here, *here.parents):
+        log = folder / ".git" / "logs" / "HEAD"
+        if log.is_file():
+            return str(log.stat().st_mtime_ns)
+    return ""

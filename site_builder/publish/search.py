@@ -1,0 +1,111 @@
+r"""
+# Search
+
+The index that a reader's browser searches is made by [Pagefind](https://pagefind.app), which has
+a browser load of it only what a query needs. It is given less than the pages show: of code the
+names, and of a formula one form.
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from site_builder.link.page import Page
+from site_builder.problem import BuildError
+from site_builder.publish.files import Files
+from site_builder.publish.templates import render_entry
+from site_builder.read.source import split_lines
+
+# Where the index lies on the site.
+INDEX = "search/"
+# What Pagefind writes for pages that show its own form of a search.
+UNUSED = re.compile(r"pagefind-(?!entry|worker)")
+# What looks up words of a language without rules of its own.
+PLAIN = "wasm.unknown.pagefind"
+OPTIONS = (
+    "--silent", "--keep-index-url", "--include-characters", "_",
+    "--exclude-selectors", ".here, .katex-display, .katex-html, annotation",
+)  # fmt: skip
+HEADING = re.compile(r"<h([1-6])>.*?</h\1>", re.DOTALL)
+NAME = re.compile(r"[A-Za-z_]\w+")
+DEFINED = re.compile(r"^[ \t]*(?:async def|def|class)[ \t]+(\w+)", re.MULTILINE)
+# Names that say nothing of the code they stand in.
+COMMON = {*keyword.kwlist, *dir(builtins), "self"}
+
+
+class Passage(NamedTuple):
+    """
+    A row of a page: its title, without which it belongs to the one before, its words, and the names
+    that its code defines and uses.
+    """
+
+    anchor: str
+    title: str
+    prose: Markup
+    defined: tuple[str, ...]
+    used: tuple[str, ...]
+
+
+def search_files(pages: Iterable[tuple[Page, str]], language: str) -> Files:
+    r"""
+    ## Make the index
+
+    All its files, by address; none without a page. A page comes with the text of its file. Raises
+    `BuildError` where Pagefind is missing or fails.
+    """
+    options = *OPTIONS, "--force-language", language.lower()
+    with tempfile.TemporaryDirectory() as folder:
+        entries, made = Path(folder, "entries"), Path(folder, "made")
+        entries.mkdir()
+        for page, text in pages:
+            file = entries / page.url
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(render_entry(page, tuple(_passages(page, text))))
+        if not any(entries.iterdir()):
+            return {}
+        _run("--site", str(entries), "--output-path", str(made), *options)
+        files = [path for path in sorted(made.rglob("*")) if path.is_file()]
+        ruled = len([*made.glob("wasm.*")]) > 1
+        return {
+            INDEX + path.relative_to(made).as_posix(): partial(bytes, path.read_bytes())
+            for path in files
+            if not UNUSED.match(path.name) and not (ruled and path.name == PLAIN)
+        }
+
+
+def _passages(page: Page, text: str) -> Iterator[Passage]:
+    lines = split_lines(text)
+    titles = {heading.anchor: str(heading.title) for heading in page.contents}
+    for row in page.rows:
+        prose = HEADING.sub("", row.prose, count=1) if row.level else row.prose
+        code = "".join(lines[n - 1] for n in row.numbers)
+        defined = tuple(DEFINED.findall(code))
+        used = tuple(name for name in dict.fromkeys(NAME.findall(code)) if name not in COMMON)
+        yield Passage(
+            row.anchor, Markup(titles.get(row.anchor, row.anchor)), Markup(prose), defined, used
+        )
+
+
+def _run(*options: str) -> None:
+    # Only builds that index pay for the import.
+    from pagefind.service import get_executable
+
+    program = get_executable()
+    if program is None:
+        raise BuildError(
+            "Pagefind, which makes the search, has no program for this system; "
+            "run `pip install 'pagefind[bin]'`"
+        )
+    done = subprocess.run([program, *options], capture_output=True, text=True)
+    if done.returncode:
+        raise BuildError(f"Pagefind failed: {' '.join((done.stderr or done.stdout).split())}")

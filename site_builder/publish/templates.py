@@ -1,0 +1,134 @@
+r"""
+# Templates
+
+Values and templates become bytes. Nothing here decides anything: what a page shows was settled
+before.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import traceback
+from dataclasses import dataclass
+
+import jinja2
+from jinja2.sandbox import SandboxedEnvironment
+
+from site_builder.assets import TEMPLATES
+from site_builder.link.comparison import Comparison
+from site_builder.link.order import Link
+from site_builder.link.page import Page
+from site_builder.link.routes import PATHS
+from site_builder.link.site import Site
+from site_builder.problem import BuildError
+from site_builder.render.inline import inline
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What the templates of generated pages know of their page."""
+
+    url: str
+    root: str
+    title: str
+    summary: str
+    breadcrumbs: tuple[Link, ...] = ()
+    math: bool = False
+
+
+@functools.lru_cache(maxsize=2)
+def _environment(folder: str = "", own: tuple[tuple[str, str], ...] = ()) -> jinja2.Environment:
+    r"""
+    ## Whose templates
+
+    A project's stand before ours of the same name, which it reaches as `ours/…`. They are a
+    stranger's, so they run in a sandbox.
+    """
+    texts, ours = dict(own), jinja2.FileSystemLoader(TEMPLATES)
+    theirs = jinja2.FunctionLoader(
+        lambda name: (texts[name], f"{folder}/{name}", None) if name in texts else None
+    )
+    make = SandboxedEnvironment if own else jinja2.Environment
+    environment = make(
+        loader=jinja2.ChoiceLoader([theirs, ours, jinja2.PrefixLoader({"ours": ours})]),
+        autoescape=jinja2.select_autoescape(["html", "xml"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["inline"] = inline
+    environment.policies["json.dumps_function"] = functools.partial(json.dumps, ensure_ascii=False)
+    return environment
+
+
+def render_page(page: Page, site: Site) -> bytes:
+    r"""
+    ## An annotated file
+
+    """
+    return _rendered("page.html", page, site)
+
+
+def _rendered(name: str, page: Page | Comparison | Generated, site: Site) -> bytes:
+    """Raises `BuildError` for what a project's own template trips over."""
+    look = site.look
+    try:
+        template = _environment(look.folder, look.templates).get_template(name)
+        return template.render(page=page, site=site).encode()
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [f for f in frames if look.templates and f.filename.startswith(f"{look.folder}/")]
+        if not own:
+            raise
+        what = f"{own[-1].filename}:{own[-1].lineno}: {error}; mend the template"
+        raise BuildError(" ".join(what.split())) from None
+
+
+def render_entry(page: Page, passages: tuple[object, ...]) -> bytes:
+    """What the search is to know of a page."""
+    return _environment().get_template("search.html").render(page=page, passages=passages).encode()
+
+
+def render_changes(page: Comparison, site: Site) -> bytes:
+    r"""
+    ## Two files beside each other
+
+    """
+    return _rendered("comparison.html", page, site)
+
+
+def generated(site: Site) -> list[Generated]:
+    r"""
+    ## The generated pages
+
+    Indexes, the page for addresses that lead nowhere, and what search engines and feed readers ask
+    for. The site map and the feed need to know where the site stands.
+    """
+    shows_math = site.intro.math or (site.specimen is not None and site.specimen.row.math)
+    pages = [
+        Generated("index.html", "", site.title, site.tagline, math=shows_math),
+        Generated("404.html", site.base_path, "Not found", "There is no page at this address"),
+        Generated("robots.txt", "", "", ""),
+    ]
+    if site.front.around:
+        pages.append(Generated("all-pages.html", "", "All pages", "All pages, folder by folder"))
+    if site.has_paths:
+        told = "What leads to what, and ways through it"
+        pages.append(Generated(PATHS, "", "Paths", told))
+    if site.years:
+        pages.append(Generated("years.html", "", "By year", "All pages about papers, newest first"))
+    if site.changes:
+        told = "Pairs of related pages beside each other: what the later one changed"
+        pages.append(Generated("changes.html", "", "What changed", told))
+    if site.url:
+        pages += [
+            Generated("sitemap.xml", "", "", ""),
+            Generated("feed.xml", "", site.title, site.tagline),
+        ]
+    return pages
+
+
+def render_generated(page: Generated, site: Site) -> bytes:
+    """Each has a template of its own."""
+    return _rendered(page.url, page, site)

@@ -1,0 +1,178 @@
+r"""
+# Settings
+
+A project describes its site in the `[tool.site_builder]` table of its `pyproject.toml`. A folder
+without that table is rendered too: every setting has a default that suits a stranger's code.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from site_builder.problem import Problem
+from site_builder.read.colours import wrong_colours
+from site_builder.read.routes import Route, read_routes
+
+FOLDERS = {"new", "static", "templates", "tests"}
+LOGO = re.compile(r"\.(?:svg|png|jpe?g|webp)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    r"""
+    ## What can be set
+
+    | setting | meaning |
+    |---|---|
+    | `title`, `tagline` | what the front page opens with |
+    | `intro` | what it says next, in Markdown |
+    | `paths` | [ways](routes.py) through the pages, of which it shows the first |
+    | `specimen` | a section that it shows, as `path.py#anchor` |
+    | `families` | the groups of topics, in order |
+    | `sources` | the files and folders to render |
+    | `without_page` | Python files that get no page, by patterns such as `*/drawings/*.py` |
+    | `require_front_matter` | the folders whose files must have front matter |
+    | `language` | in which the prose is written, as `de` or `pt-BR` |
+    | `logo` | a picture for the bar and the tab |
+    | `colours` | by their [names](colours.py), for light and dark: `{accent = ["#05c", "#8bf"]}` |
+    | `static` | a folder of files that replace ours by their names; its `own.css` is added |
+    | `templates` | the same for templates; one may begin `{% extends "ours/base.html" %}` |
+    | `url` | where the site will stand, for canonical links, the feed and the site map |
+    | `repository`, `branch` | where a page's links to its source lead |
+    | `inventories` | where other projects document their names: files of [names](inventory.py) |
+    | `tests` | the folder of the tests, where `a/b/c.py` has `b/test_c.py` |
+    | `shared` | the folders whose code may change without making a record stale |
+    | `new` | the folder with the templates of what `site-builder new` writes |
+
+    All files and folders lie below the one that has the `pyproject.toml`.
+    """
+
+    root: Path
+    title: str
+    tagline: str = ""
+    url: str = ""
+    repository: str = ""
+    branch: str = "main"
+    sources: tuple[str, ...] = (".",)
+    require_front_matter: tuple[str, ...] = ()
+    intro: str = ""
+    specimen: str = ""
+    paths: tuple[Route, ...] = ()
+    tests: str = ""
+    shared: tuple[str, ...] = ()
+    without_page: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    new: str = ""
+    inventories: tuple[str, ...] = ()
+    language: str = "en"
+    logo: str = ""
+    colours: dict[str, str | list[str]] = field(default_factory=dict)
+    static: str = ""
+    templates: str = ""
+    lines: dict[str, int] = field(default_factory=dict)
+
+    def requires_front_matter(self, path: str) -> bool:
+        return _is_below(path, self.require_front_matter)
+
+    def has_page(self, path: str) -> bool:
+        return path.endswith(".py") and not any(
+            fnmatchcase(path, pattern) for pattern in self.without_page
+        )
+
+    def is_shared(self, path: str) -> bool:
+        return _is_below(path, self.shared)
+
+
+def read_settings(root: Path, url: str | None = None) -> tuple[Settings, list[Problem]]:
+    r"""
+    ## Read the table
+
+    Returns the settings of the folder `root` and what is wrong with them; `url`, if given, goes
+    before the table's. A value that cannot be used is reported and its default taken, so that the
+    rest of the build can still find what else is wrong.
+    """
+    table, text, problems = _read_table(root / "pyproject.toml")
+    types = {f.name: str(f.type) for f in fields(Settings) if f.name not in {"root", "lines"}}
+    lines = {key: _line_of(key, text) for key in {**types, **table}}
+    values: dict[str, Any] = {"root": root, "title": root.resolve().name, "lines": lines}
+    values["paths"], unread = read_routes(table.pop("paths", []), text)
+    problems += unread
+    for key, value in table.items():
+        if message := _mistake(key, value, types, root):
+            problems.append(Problem("pyproject.toml", lines[key], message))
+        else:
+            values[key] = tuple(value) if isinstance(value, list) else value
+    if address := url or values.get("url"):
+        values["url"] = address.rstrip("/") + "/"
+    inside = [name for name in values.get("sources", (".",)) if _is_inside(name, root)]
+    for name in set(values.get("sources", ())) - set(inside):
+        message = f"sources: no folder {name!r} below this file; name one that is"
+        problems.append(Problem("pyproject.toml", lines["sources"], message))
+    return Settings(**{**values, "sources": tuple(inside)}), problems
+
+
+def _mistake(key: str, value: object, types: dict[str, str], root: Path) -> str:
+    r"""
+    ## What is wrong with a value
+
+    Nothing, most times. Of `sources` those that there are can be rendered, whatever the others are.
+    """
+    if key not in types:
+        return f"unknown key {key!r} in [tool.site_builder]; known: {', '.join(types)}"
+    if key == "colours":
+        return wrong_colours(value)
+    if types[key] != "str":
+        return "" if _strings(value) else f"{key} must be a list of strings"
+    if not isinstance(value, str):
+        return f"{key} must be a string"
+    if key == "url" and not re.fullmatch(r"https?://[\w.:-]+(/[^\s?#\"<>]*)?", value):
+        return f"url must be an address such as https://example.org/papers/, not {value!r}"
+    if key == "language" and not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", value):
+        return f"language must be a tag such as en, de or pt-BR, not {value!r}"
+    if key in FOLDERS and value and not (_is_inside(value, root) and (root / value).is_dir()):
+        return f"{key}: no folder {value!r} below this file; name one that is"
+    if key == "logo" and not (_is_inside(value, root) and LOGO.search(value)):
+        return f"logo: no SVG, PNG, JPEG or WebP {value!r} below this file; name one that is"
+    return ""
+
+
+def _read_table(path: Path) -> tuple[dict[str, Any], str, list[Problem]]:
+    text = ""
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        table = tomllib.loads(text).get("tool", {}).get("site_builder", {})
+        return dict(table), text, []
+    except (AttributeError, TypeError, ValueError, RecursionError, OSError) as error:
+        # TOML's complaint ends in its place: "(at line 3, column 1)".
+        place = re.search(r"at line (\d+)", str(error))
+        message = f"cannot be read: {error}; mend its [tool.site_builder]"
+        return {}, text, [Problem("pyproject.toml", int(place[1]) if place else 1, message)]
+
+
+def _is_inside(name: str, root: Path) -> bool:
+    place = (root / name).resolve()
+    return place.exists() and place.is_relative_to(root.resolve()) and ".." not in Path(name).parts
+
+
+def _is_below(path: str, folders: tuple[str, ...]) -> bool:
+    return any(path == folder or path.startswith(folder + "/") for folder in folders)
+
+
+def _strings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _line_of(key: str, text: str) -> int:
+    """Where the table sets the key, which TOML's reader does not tell; a long text begins below."""
+    table = re.search(r"^\[tool\.site_builder\]", text, re.MULTILINE)
+    begin = table.start() if table else 0
+    name, opens = re.escape(key), r"[ \t]*(?:\"\"\"|''')\r?\n"
+    sets = rf"^[ \t]*(?:[\"']?{name}[\"']?[ \t]*=({opens})?|\[tool\.site_builder\.{name}\])"
+    found = re.compile(sets, re.M).search(text, begin)
+    line = text.count("\n", 0, found.start() if found else begin) + 1
+    return line + bool(found and found[1])

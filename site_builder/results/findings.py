@@ -1,0 +1,70 @@
+r"""
+# Findings
+
+What a figure shows, as a sentence: a caption that names the lines' ends argues, where one that
+repeats the title does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from site_builder.read.claims import Metric
+from site_builder.results.numbers import number
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A line from its first value to its last, where it ends, and after how many steps its run."""
+
+    label: str
+    first: float
+    last: float
+    end: float
+    steps: float
+
+
+def finding(courses: Sequence[Course], metric: Metric) -> str:
+    r"""
+    ## Of a figure
+
+    The ends of its lines, the better first where one way is better, else the lower. A line that
+    breaks off has no end that could be compared.
+    """
+    # A power of ten stays with its number.
+    return _finding(courses, metric).replace(" × ", "\u00a0×\u00a0")
+
+
+def _finding(courses: Sequence[Course], metric: Metric) -> str:
+    right = max(course.end for course in courses)
+    whole = [course for course in courses if course.end > 0.95 * right]
+    broken = "".join(f" {c.label} ends at step {number(c.end)}." for c in courses if c not in whole)
+    steps = max(course.steps for course in whole)
+    after = f"after {number(steps)} {'step' if steps == 1 else 'steps'}"
+    unit = f" {metric.unit}" if metric.unit else ""
+    if len(whole) == 1:
+        (one,) = whole
+        return f"From {number(one.first)} to {number(one.last)}{unit} {after}.{broken}"
+    up = metric.better == "higher"
+    ranked = sorted(whole, key=lambda course: course.last, reverse=up)
+    first, last = number(ranked[0].last), number(ranked[-1].last)
+    if first == last:
+        return f"All at {first}{unit} {after}.{broken}"
+    best, worst = (_listed(c.label for c in ranked if number(c.last) == e) for e in (first, last))
+    ends = ("Highest", "Lowest") if up else ("Lowest", "Highest")
+    last += _times(ranked[0].last, ranked[-1].last, metric)
+    return f"{ends[0]} {after}: {best}, at {first}{unit}. {ends[1]}: {worst}, at {last}.{broken}"
+
+
+def _listed(found: Iterable[str]) -> str:
+    names = list(found)
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _times(low: float, high: float, metric: Metric) -> str:
+    """How many times the lower the higher is, where that says something."""
+    if metric.unit == "%" or low <= 0 or high < 1.5 * low:
+        return ""
+    factor = high / low
+    return f", {number(float(f'{factor:.2g}'))} times as much"
