@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 
 
 def look_for(page: Page, words: str, key: str = "/") -> None:
-    """Opens the search by its key, types the words and waits for what they, not their beginnings, find."""
+    """Opens the search by its key, types the words and waits for what the whole of them finds."""
     page.keyboard.press(key)
     page.keyboard.type(words)
     expect(page.locator("#-found")).to_have_attribute("data-answers", words)
