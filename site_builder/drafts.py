@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from site_builder.link.body import Body, resolve
 from site_builder.link.links import Targets
-from site_builder.link.page import Body, resolve
 from site_builder.problem import Problem
 from site_builder.read.document import Reading, read_document
 from site_builder.read.front_matter import FrontMatter

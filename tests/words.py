@@ -28,7 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from site_builder.link.page import Row, resolve  # noqa: E402
+from site_builder.link.body import Row, resolve  # noqa: E402
 from site_builder.link.site import find_targets  # noqa: E402
 from site_builder.problem import Problem  # noqa: E402
 from site_builder.read.blocks import Block, parse  # noqa: E402

@@ -11,12 +11,14 @@ Pages that know each other: where names and addresses lead, and what stands besi
 | [routes](routes.py) | settings → where a page stands on each way |
 | [order](order.py) | documents → their order, and what stands around each |
 | [relations](relations.py) | what a page needs, changes and leads to |
-| [changes](changes.py), [comparison](comparison.py) | two drafts → a page of both |
+| [comparer](comparer.py), [comparison](comparison.py) | two drafts → a page of both |
+| [changes](changes.py) | which files are compared, with what proof |
 | [map](map.py) | what pages need → a drawing of all |
 | [equality](equality.py) | front matter and tests → what a page is equal to |
 | [mistakes](mistakes.py) | what people get wrong → how a page tells of it |
 | [figure](figure.py) | the picture beside an abstract → a part of its page |
 | [heights](heights.py) | prose → about how high it is |
+| [body](body.py) | a draft's rows → rows whose links lead somewhere |
 | [page](page.py) | a draft and its surroundings → a page |
 | [intro](intro.py) | settings → what a project says of itself |
 | [front](front.py), [site](site.py) | all pages → the indexes |

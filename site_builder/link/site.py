@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from sys import intern
 from urllib.parse import urlsplit
 
+from site_builder.link.body import Row, link_row
 from site_builder.link.cards import Card
 from site_builder.link.comparison import Comparison
 from site_builder.link.front import Front, compose_front
@@ -19,7 +20,6 @@ from site_builder.link.group import Group, by_folder, by_year
 from site_builder.link.intro import Intro
 from site_builder.link.links import Linker, Targets
 from site_builder.link.map import Map, draw
-from site_builder.link.page import Row, link_row
 from site_builder.link.previews import said_of, users
 from site_builder.link.relations import needed
 from site_builder.link.routes import astray, courses

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from site_builder.build import Builder
-from site_builder.link.page import resolve
+from site_builder.link.body import resolve
 from site_builder.link.site import find_targets
 from site_builder.read.blocks import parse
 from site_builder.read.document import read_document
