@@ -15,6 +15,11 @@ ROOT = HERE if (HERE / "templates").is_dir() else HERE.parent
 TEMPLATES = ROOT / "templates"
 STATIC = ROOT / "static"
 KATEX = STATIC / "node_modules" / "katex"
+# The letters of what is painted while the site is built: code, labels, titles and symbols.
+FONTS = tuple(
+    KATEX / "dist" / "fonts" / f"KaTeX_{name}.ttf"
+    for name in ("Typewriter-Regular", "SansSerif-Regular", "Main-Regular", "Math-Italic")
+)
 # What runs while the site is built.
 TYPESET = STATIC / "build" / "typeset.js"
 # The parts of `site.js`, in order: each may use what those before it declare.

@@ -106,7 +106,7 @@ class Builder:
         self, linked: Linked, wrong: set[str], old: Manifest, out: Path
     ) -> tuple[Files, set[str], set[str]]:
         """What to write, what to leave, and which pages are shown in spite of a problem."""
-        files, site = common_files(linked.site, linked.pictures), linked.site
+        files, site = common_files(linked.site, linked.pictures, linked.paintings), linked.site
         kept, flawed = set[str](), set[str]()
         for leaf in linked.pages:
             there = old.has(leaf.page, out) and old.has(leaf.path, out)
@@ -154,6 +154,7 @@ def _seen(page: Leaf | Comparison, site: Site) -> tuple[object, object]:
         site.url,
         site.repository,
         site.version,
+        site.poster,
         site.language,
         site.look,
         bool(site.years),

@@ -21,6 +21,7 @@ from site_builder.link.links import Targets
 from site_builder.link.mistakes import Told
 from site_builder.link.order import Neighbours, neighbours, reading_order
 from site_builder.link.page import Page, compose
+from site_builder.link.poster import Painting, Poster, Posters, posters
 from site_builder.link.relations import Relations, relate
 from site_builder.link.routes import Stop, along, stops
 from site_builder.link.site import (
@@ -60,6 +61,7 @@ class Leaf:
     relations: Relations
     equal: Equality | None
     figure: Figure | None
+    poster: Poster | None
     results: Results | None
     mistakes: tuple[Told, ...]
     shapes: Shapes | None
@@ -69,8 +71,8 @@ class Leaf:
     def compose(self, drafts: Drafts) -> Page:
         return compose(
             drafts.draft(self.path), drafts.body(self.path), self.around, self.stops,
-            self.relations, self.equal, self.figure, self.results, self.mistakes, self.shapes,
-            self.settings, self.updated,
+            self.relations, self.equal, self.figure, self.poster, self.results, self.mistakes,
+            self.shapes, self.settings, self.updated,
         )  # fmt: skip
 
 
@@ -86,6 +88,7 @@ class Linked:
     site: Site
     pages: tuple[Leaf, ...]
     pictures: dict[str, bytes]
+    paintings: dict[str, Painting]
     problems: tuple[Problem, ...]
     lapses: tuple[Problem, ...]
 
@@ -122,12 +125,15 @@ def link_all(
     look, unusable = read_look(settings)
     specimen = _specimen(drafts, stubs, settings, targets)
     more = compared, references, look, assets_version(look)
-    site = compose_site(ordered, specimen, intro, settings, index, results, *more)
-
     shown = {card.thumb.file for card in index.values() if card.thumb and card.thumb.file}
     shown |= evidence.pictures | {*intro.shown}
     shown |= {file for each in joined.values() for file in each.shown}
     pictures, unreadable = read_pictures(shown, others, root)
+    words = settings.title, settings.tagline
+    # An address of a picture must be a whole one.
+    made = posters(*words, index, figures, results, pictures) if settings.url else Posters()
+    site = compose_site(ordered, specimen, intro, settings, index, results, *more, made.site)
+
     problems += [*uncompared, *unequal, *intro.problems, *unusable, *missing(settings, site)]
     problems += (problem for stub in stubs.values() for problem in stub.problems)
     problems += (problem for each in joined.values() for problem in each.problems)
@@ -135,13 +141,15 @@ def link_all(
         Leaf(
             path, document.page, document.url, joined[path].version,
             along(around[path], places[path]), tuple(places[path]), related[path],
-            equal.get(path), figures.get(path), results.get(path), evidence.mistakes[path].told,
-            evidence.shapes[path].shapes, settings, changed[path],
+            equal.get(path), figures.get(path), made.pages.get(path), results.get(path),
+            evidence.mistakes[path].told, evidence.shapes[path].shapes, settings, changed[path],
         )
         for path, document in documents.items()
     )  # fmt: skip
     problems += [*evidence.problems, *unreadable]
-    return Linked(site, tuple(leaves), pictures, tuple(problems), tuple(evidence.lapses))
+    return Linked(
+        site, tuple(leaves), pictures, made.paintings, tuple(problems), tuple(evidence.lapses)
+    )
 
 
 def _specimen(

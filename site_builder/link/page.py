@@ -19,6 +19,7 @@ from site_builder.link.equality import Equality
 from site_builder.link.figure import Figure
 from site_builder.link.mistakes import Told
 from site_builder.link.order import Link, Neighbours
+from site_builder.link.poster import Poster
 from site_builder.link.previews import Preview
 from site_builder.link.relations import Relations
 from site_builder.link.routes import Onward, Stop, onward
@@ -68,6 +69,7 @@ class Page:
     equal: Equality | None
     notation: tuple[Symbol, ...]
     figure: Figure | None
+    poster: Poster | None
     imported: str
     rows: tuple[Row, ...]
     contents: tuple[Heading, ...]
@@ -95,6 +97,7 @@ def compose(
     relations: Relations,
     equal: Equality | None,
     figure: Figure | None,
+    poster: Poster | None,
     results: Results | None,
     mistakes: tuple[Told, ...],
     shapes: Shapes | None,
@@ -139,6 +142,7 @@ def compose(
         equal=equal,
         notation=draft.notation,
         figure=figure,
+        poster=poster,
         imported=", ".join(document.opening.modules) if document.opening else "",
         rows=body.rows,
         contents=(*draft.contents, *below),

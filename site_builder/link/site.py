@@ -20,6 +20,7 @@ from site_builder.link.group import Group, by_folder, by_year
 from site_builder.link.intro import Intro
 from site_builder.link.links import Linker, Targets
 from site_builder.link.map import Map, draw
+from site_builder.link.poster import Poster
 from site_builder.link.previews import said_of, users
 from site_builder.link.relations import needed
 from site_builder.link.routes import astray, courses
@@ -61,6 +62,7 @@ class Site:
     front: Front
     map: Map | None
     changes: tuple[Comparison, ...]
+    poster: Poster | None
     updated: str
 
     @property
@@ -149,6 +151,7 @@ def compose_site(
     references: Mapping[str, tuple[str, ...]],
     look: Look,
     version: str,
+    poster: Poster | None,
 ) -> Site:
     r"""
     ## Indexes
@@ -173,6 +176,7 @@ def compose_site(
         front=compose_front(groups, results, references, courses(settings.paths, cards)),
         map=draw(needed(ordered, settings), cards),
         changes=changes,
+        poster=poster,
         updated=max((card.updated for card in cards.values()), default="2000-01-01T00:00:00Z"),
     )
 

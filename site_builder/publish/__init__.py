@@ -6,6 +6,7 @@ Values into bytes, and bytes onto the disk, where anything changed.
 | module | in → out |
 |---|---|
 | [templates](templates.py) | pages → bytes |
+| [paint](paint.py) | what others show of a page → PNG |
 | [search](search.py) | pages → the index of their search |
 | [inputs](inputs.py) | all that decides the site → one digest |
 | [write](write.py) | bytes → disk, each file replaced whole |

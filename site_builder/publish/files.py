@@ -12,10 +12,12 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from site_builder.assets import asset_files, read_assets
+from site_builder.link.poster import Painting
 from site_builder.link.site import Site
 from site_builder.problem import Problem
 from site_builder.publish.inputs import marks
-from site_builder.publish.templates import generated, render_generated
+from site_builder.publish.paint import paint
+from site_builder.publish.templates import generated, render_generated, render_poster
 from site_builder.publish.write import digest
 from site_builder.read.look import Look
 from site_builder.read.source import read_file
@@ -32,11 +34,16 @@ def assets_version(look: Look) -> str:
     return digest(b"".join(_dressed(look).values()))[:8]
 
 
-def common_files(site: Site, pictures: dict[str, bytes]) -> Files:
-    """The files that every site has, its pictures and its indexes."""
+def common_files(site: Site, pictures: dict[str, bytes], paintings: dict[str, Painting]) -> Files:
+    """The files that every site has, its pictures, its posters and its indexes."""
     ready = pictures | _dressed(site.look)
     files: Files = {name: partial(bytes, data) for name, data in ready.items()}
+    files |= {url: partial(_painted, each, site.look) for url, each in paintings.items()}
     return files | {page.url: partial(render_generated, page, site) for page in generated(site)}
+
+
+def _painted(painting: Painting, look: Look) -> bytes:
+    return paint(render_poster(painting, look))
 
 
 def _dressed(look: Look) -> dict[str, bytes]:

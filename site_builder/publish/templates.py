@@ -14,14 +14,18 @@ from dataclasses import dataclass
 
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
+from markupsafe import Markup
 
 from site_builder.assets import TEMPLATES
 from site_builder.link.comparison import Comparison
+from site_builder.link.inks import inks, plain
 from site_builder.link.order import Link
 from site_builder.link.page import Page
+from site_builder.link.poster import HEIGHT, LEFT, WIDTH, Painting
 from site_builder.link.routes import PATHS
 from site_builder.link.site import Site
 from site_builder.problem import BuildError
+from site_builder.read.look import Look
 from site_builder.render.inline import inline
 
 
@@ -52,7 +56,7 @@ def _environment(folder: str = "", own: tuple[tuple[str, str], ...] = ()) -> jin
     make = SandboxedEnvironment if own else jinja2.Environment
     environment = make(
         loader=jinja2.ChoiceLoader([theirs, ours, jinja2.PrefixLoader({"ours": ours})]),
-        autoescape=jinja2.select_autoescape(["html", "xml"]),
+        autoescape=jinja2.select_autoescape(["html", "xml", "svg"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -96,6 +100,22 @@ def render_changes(page: Comparison, site: Site) -> bytes:
 
     """
     return _rendered("comparison.html", page, site)
+
+
+def render_poster(painting: Painting, look: Look) -> str:
+    r"""
+    ## What others show of a page
+
+    As an SVG, which is painted. It is no page, so no project has a template for it.
+    """
+    return (
+        _environment()
+        .get_template("poster.svg")
+        .render(
+            painting=painting, width=WIDTH, height=HEIGHT, left=LEFT, logo=look.logo,
+            inks=inks(look.colours), style=Markup(plain(look.colours)),
+        )
+    )  # fmt: skip
 
 
 def generated(site: Site) -> list[Generated]:

@@ -18,6 +18,7 @@ Text into values, and no HTML yet: what a folder holds, and what each file in it
 | [fingerprint](fingerprint.py) | code → what stands for it, whatever is said of it |
 | [imports](imports.py) | syntax tree → the imports that a module opens with |
 | [pictures](pictures.py), [drawing](drawing.py) | figure → its size, and what a page shows of it |
+| [fonts](fonts.py) | font → the letters that it has |
 | [names](names.py) | syntax tree → what names stand for, and where they are used |
 | [parts](parts.py), [counterparts](counterparts.py) | two documents → pairs of parts |
 | [mutants](mutants.py) | lists of mistakes → the changes of code that make them |

@@ -22,6 +22,9 @@ from typing import NamedTuple
 
 import pytest
 
+from site_builder.assets import FONTS
+from site_builder.read.pictures import size_of
+
 from .conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -109,6 +112,7 @@ def test_the_wheel_has_packages_and_assets_and_nothing_else(built: Built) -> Non
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     katex = _katex(names, f"site_builder/{KATEX}/")
     fonts = {path.name for path in (ROOT / KATEX / "dist/fonts").glob("*.woff2")}
+    fonts |= {font.name for font in FONTS}
     assert katex == NEEDED | {f"dist/fonts/{name}" for name in fonts}
     assert len(fonts) > 10
     packages = {name for name in built.tracked if name.startswith(("papers/", "site_builder/"))}
@@ -130,6 +134,15 @@ def installed(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked = subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True)
     Path(asked.stdout.strip(), "ours.pth").write_text(sysconfig.get_path("purelib"))
     return python.with_name("site-builder")
+
+
+def test_its_fonts_paint_what_others_show(installed: Path, tmp_path: Path) -> None:
+    environment = {"PATH": "", "SITE_BUILDER_CACHE": str(tmp_path / "cache")}
+    settings = '[tool.site_builder]\ntitle = "Areas"\nurl = "https://a.example/"\n'
+    (tmp_path / "pyproject.toml").write_text(settings)
+    (tmp_path / "a.py").write_text('"""\n# Area\n"""\n')
+    subprocess.run([installed, "build"], cwd=tmp_path, env=environment, check=True)
+    assert size_of((tmp_path / "site/static/posters/index.png").read_bytes()) == (1200, 630)
 
 
 def test_an_empty_folder_with_a_formula(installed: Path, tmp_path: Path) -> None:

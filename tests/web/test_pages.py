@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page
 
 from site_builder.build import Builder
 from site_builder.publish.check import check_files
+from site_builder.read.pictures import size_of
 from site_builder.read.settings import read_settings
 from tests.web.conftest import ROOT, Host
 
@@ -21,6 +22,7 @@ HERE = Path(__file__).parent
 AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
 VNU = HERE / "node_modules" / "vnu-jar" / "build" / "dist" / "vnu.jar"
 
+ADDRESS = read_settings(ROOT)[0].url
 PAPER = "papers/transformers/attention.html"
 CHANGES = "papers/transformers/llama.changes.html"
 KINDS = ["index.html", "years.html", "paths.html", "404.html", PAPER, "papers/optimizers/adam.html",
@@ -348,10 +350,13 @@ def test_what_changed_is_side_by_side_and_on_a_phone_stands_once(
 def test_who_shows_a_link_gets_a_picture_that_is_there(site: Path) -> None:
     found = {}
     for name in pages(site):
-        picture = re.search(r'property="og:image" content="([^"]+)"', (site / name).read_text())
-        if picture:
-            found[name] = picture[1]
-    address = read_settings(ROOT)[0].url
-    assert "papers/diffusion/ddpm.html" in found
-    assert all(url.startswith(address) for url in found.values())
-    assert all((site / url.removeprefix(address)).is_file() for url in found.values())
+        html = (site / name).read_text()
+        said = dict(re.findall(r'property="og:(image[\w:]*)" content="([^"]+)"', html))
+        size = size_of((site / said["image"].removeprefix(ADDRESS)).read_bytes())
+        assert size == (int(said["image:width"]), int(said["image:height"])), name
+        assert said["image:alt"]
+        found[name] = said["image"].removeprefix(f"{ADDRESS}static/posters/")
+        # One for each figure; all that has none shares the site's.
+        own = found[name] == name.replace(".html", ".png")
+        assert own == ('<figure class="drawn">' in html or name == "index.html"), name
+    assert sum(shown != "index.png" for shown in found.values()) > 15
