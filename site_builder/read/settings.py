@@ -42,7 +42,7 @@ class Settings:
     | `colours` | by their [names](colours.py), for light and dark: `{accent = ["#05c", "#8bf"]}` |
     | `static` | a folder of files that replace ours by their names; its `own.css` is added |
     | `templates` | the same for templates; one may begin `{% extends "ours/base.html" %}` |
-    | `url` | where the site will stand, for canonical links, [posters](../link/poster.py), the feed |
+    | `url` | where the site will stand, for canonical links, feed, [posters](../link/poster.py) |
     | `repository`, `branch` | where a page's links to its source lead |
     | `inventories` | where other projects document their names: files of [names](inventory.py) |
     | `tests` | the folder of the tests, where `a/b/c.py` has `b/test_c.py` |
