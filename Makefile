@@ -7,7 +7,7 @@ NPM = $(shell command -v npm || echo $(CURDIR)/$(BIN)/npm)
 # npm runs no package's scripts here, and reports to nobody.
 NPM_CI = $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
 
-.PHONY: help serve site check test quick machines builder lint bench audit lock clean
+.PHONY: help serve site check test quick machines builder fuzz lint bench audit lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ builder: static/node_modules ## run the builder's tests on another Python (PYTHO
 	@$(PYTHON) -m venv .venv/other
 	@$(OTHER)/pip --disable-pip-version-check -q install -c constraints.txt --only-binary :all: -e '.[builder]'
 	@$(OTHER)/pytest -n auto -m "not slow" tests/site_builder
+
+fuzz: .venv/test ## try the builder on a great many inputs that nobody would write (EXAMPLES=5000)
+	@FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/pytest -n auto tests/site_builder/test_any_text.py
 
 lint: .venv/test ## style and types
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy

@@ -8,6 +8,7 @@ that are merely too much: lossless, once, and no exception.
 from __future__ import annotations
 
 import codecs
+import os
 import time
 
 import pytest
@@ -23,7 +24,9 @@ from site_builder.render.prose import render
 
 from .invariants import check, html_of
 
-ANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+# `make fuzz` asks for more.
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
+ANY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 PIECES = [
     "# comment", "# ## Heading {#word}", "## not one", "#!shebang", "#", "#: attribute", "######",
@@ -39,6 +42,53 @@ PIECES = [
     "<script>alert(1)</script>", "&#57344;1&#57345;", "\ue0000\ue001", ":param x: y", ">>> 1", "::",
     "x.y.z.w", "global x; x = 2", "yield", "1e5_0 0x_F 1_000j .5", "type X = int", "¬", "",
 ]  # fmt: skip
+FRONT = r"""
+title: x
+title: [
+titel: x
+summary: $x$ <b>
+year: 2017
+year: 17th
+arxiv: 1
+authors: [A, B]
+authors: {a: b}
+needs: [a/b]
+needs: [[a]]
+notation: {Q: q}
+a
+notation:
+  '\theta': t
+figure: {file: ../x.svg, alt: y}
+figure: x
+changes: {from: a}
+runs: {a: "", b: --c}
+runs: [a]
+metrics: {m: {name: n, better: lower}}
+metrics: {m: 1}
+claims:
+  - {what: w, run: a, metric: m, than: 1, margin: 0}
+  - {what: w}
+  - w
+- x
+mistakes: [{what: w, mutant: m, caught: t}]
+exercises: [f, C.g]
+equals: {what: w}
+a: &a [*a]
+&x : *x
+!!python/object:os.system x
+? - x
+{}
+...
+--- x
+a: |
+  b
+# why
+title: "\ud800"
+year: 1e999
+year: .nan
+2: 3
+title: 2020-02-30
+x: y: z""".splitlines()
 KINDS = ["function", "class", "comment", "statement", "string", "branch"]
 ENDS = ["\n", "\n", "\n", "\r\n", "\r", "\n\n", ""]
 
@@ -152,6 +202,15 @@ def test_prose(text: str) -> None:
     # In code, a reference is what is seen.
     seen = sum(map(html.count, ("\ue000", "&amp;#57344;")))
     assert seen == ours, "only what was written"
+
+
+@ANY
+@given(
+    st.lists(st.sampled_from([*FRONT, "\t", "\x07"]), max_size=12).map("\n".join),
+    st.sampled_from(["r", ""]),
+)
+def test_front_matter(text: str, raw: str) -> None:
+    check(Source("a/b.py", f'{raw}"""\n---\n{text}\n---\n\n# A\n"""\nx = 1\n', "utf-8"))
 
 
 @given(st.text(alphabet="a\n\r\f\v\x1c\x85\u2028 "))
