@@ -94,6 +94,7 @@ mistakes:
   - what: encoding with the time that a step goes to
     mutant: encode asks at where it goes
     caught: test_an_image_is_encoded_by_the_noise_at_the_time_that_it_leaves
+exercises: [noise_scale, move]
 changes: {from: diffusion/ddpm, proof: test_with_eta_1_and_all_steps_it_is_ddpm}
 ---
 

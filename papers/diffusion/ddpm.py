@@ -118,6 +118,7 @@ mistakes:
   - what: an average that keeps what it should forget
     mutant: the average's decay inverted
     caught: test_average_follows
+exercises: [Diffusion.noisy, Diffusion.posterior, divergence]
 ---
 
 # Denoising diffusion

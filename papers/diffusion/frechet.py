@@ -43,6 +43,7 @@ mistakes:
   - what: a ruler that changes from run to run
     mutant: "the ruler's seed is chance"
     caught: test_the_ruler_is_the_same_whatever_was_drawn_before
+exercises: [frechet, nearest]
 ---
 
 # Fréchet distance between sets of images

@@ -56,6 +56,7 @@ mistakes:
   - what: taking what was put aside first
     mutant: the oldest is taken on the way up
     caught: test_unet_and_its_gradients_are_those_of_diffusers
+exercises: [embedding, Up.forward]
 ---
 
 # The U-Net of diffusion

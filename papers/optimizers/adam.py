@@ -95,6 +95,7 @@ mistakes:
   - what: exchanging the two betas
     mutant: beta1 and beta2 exchanged
     caught: test_trajectory_is_that_of_torch
+exercises: [corrected, Adam.update, AdaMax.update]
 ---
 
 # Adam

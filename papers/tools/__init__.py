@@ -13,6 +13,7 @@ summary: What makes and checks the pages of the papers, as commands.
 - [figures](figures.py) draws the figure beside its abstract, in one [grammar](drawing/__init__.py)
 - [check](check/__init__.py) holds it to the rules of the house
 - [mutate](mutate/__init__.py) plants mistakes in it and lists those that its tests do not notice
+- [exercise](exercise/__init__.py) leaves out of it what a reader wants to write, and grades that
 - [mistakes](mistakes.py) runs it with the mistakes that its page tells of, and keeps what came out
 
 `python -m papers.tools.curves runs/<topic>/<paper>` draws the [curves](curves.py) of a run in the

@@ -27,6 +27,7 @@ mistakes:
   - what: writing over the last good checkpoint
     mutant: written in place
     caught: test_saving_writes_whole
+exercises: [Training.load_state_dict, save]
 ---
 
 # Checkpoint and resume

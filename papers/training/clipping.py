@@ -61,6 +61,7 @@ mistakes:
   - what: clipping gradients that are still scaled
     mutant: clipping without unscale
     caught: test_in_half_precision_the_norm_is_of_the_true_gradients
+exercises: [clip_gradients, most_growth]
 ---
 
 # Gradient clipping

@@ -84,6 +84,7 @@ mistakes:
   - what: giving every process the whole batch
     mutant: every process sees all images
     caught: test_three_processes_are_one
+exercises: [average_gradients, ring_all_reduce]
 ---
 
 # Data parallel

@@ -48,6 +48,7 @@ mistakes:
   - what: a softmax over the batch
     mutant: softmax over the batch
     caught: test_loss_and_gradient_are_those_of_torch
+exercises: [smooth, cross_entropy]
 ---
 
 # From paper to code

@@ -32,6 +32,7 @@ mistakes:
   - what: evaluating without eval()
     mutant: evaluated in training mode
     caught: test_evaluation_gives_one_answer_and_leaves_the_model_as_it_was
+exercises: [take_step, evaluate]
 ---
 
 # The training loop

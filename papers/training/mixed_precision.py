@@ -88,6 +88,7 @@ mistakes:
   - what: taking the step in spite of an overflow
     mutant: steps on overflow
     caught: test_a_step_that_overflowed_is_left_out
+exercises: [take_gradients, LossScale.update]
 ---
 
 # Mixed precision

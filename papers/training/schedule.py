@@ -64,6 +64,7 @@ mistakes:
   - what: computing a rate that no optimizer gets
     mutant: the rate is not put into the optimizer
     caught: test_training_is_this_loop
+exercises: [cosine, since_restart, warm_up]
 ---
 
 # Warm-up and cosine decay

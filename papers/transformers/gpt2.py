@@ -121,6 +121,7 @@ mistakes:
   - what: the same position for every token, which a short run hardly shows
     mutant: positions all zero
     caught: test_outputs_and_gradients_are_those_of_transformers
+exercises: [CausalAttention.forward, Block.forward, choose]
 changes:
   from: transformers/transformer
   proof: test_a_block_is_the_transformers_layer_with_its_norms_in_front

@@ -78,6 +78,7 @@ mistakes:
   - what: attending to all the room of a cache and not only to what is in it
     mutant: everything that there is room for
     caught: test_read_in_pieces_or_at_once
+exercises: [Cache.update, attend]
 ---
 
 # The cache of keys and values

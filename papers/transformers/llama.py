@@ -150,6 +150,7 @@ mistakes:
       weights do"
     mutant: speeds by index and not by pair
     caught: test_speeds_fall_from_one_radian
+exercises: [RMSNorm.forward, SwiGLU.forward, rotate]
 changes: {from: transformers/gpt2, proof: test_with_every_part_off_it_is_gpt2}
 ---
 

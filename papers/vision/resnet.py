@@ -109,6 +109,7 @@ mistakes:
   - what: subtracting the mean of the test images from the test images
     mutant: each set loses its own mean
     caught: test_both_sets_lose_the_mean_of_the_training_set
+exercises: [Block.forward, Pad.forward, augment]
 ---
 
 # Deep residual learning

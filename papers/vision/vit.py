@@ -125,6 +125,7 @@ mistakes:
   - what: gradients that are not set to zero
     mutant: zero_grad left out
     caught: test_training_is_this_loop
+exercises: [patchify, ViT.forward]
 changes: {from: transformers/bert}
 ---
 

@@ -25,6 +25,7 @@ from site_builder.link.relations import Relations
 from site_builder.link.routes import Onward, Stop, onward
 from site_builder.read.citation import bibtex
 from site_builder.read.claims import Deviation
+from site_builder.read.document import Document
 from site_builder.read.settings import Settings
 from site_builder.render.draft import Draft, Symbol
 from site_builder.render.pieces import Heading
@@ -36,6 +37,7 @@ DEVIATIONS = Heading(2, Markup("Where this departs from the paper"), "deviations
 RESULTS = Heading(2, Markup("Results"), "results")
 MISTAKES = Heading(2, Markup("Classic mistakes"), "mistakes")
 FITS = Heading(2, Markup("Does it fit"), "does-it-fit")
+EXERCISES = Heading(2, Markup("Exercises"), "exercises")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class Page:
 
     Addresses are relative to the page; `root` leads to the top of the site. `lead` is the summary
     that the page shows: one that was taken from its first paragraph would stand there twice.
-    `imported` names the modules of the lines that its first row with code folds.
+    `imported` names the modules of the lines that its first row with code folds. `exercises` lead
+    to what the reader can write, and `grader` is the command that grades it.
     """
 
     url: str
@@ -85,6 +88,8 @@ class Page:
     results: Results | None
     mistakes: tuple[Told, ...]
     shapes: Shapes | None
+    exercises: tuple[Link, ...]
+    grader: str
     math: bool
     updated: str
 
@@ -118,6 +123,7 @@ def compose(
         (RESULTS, results),
         (MISTAKES, mistakes),
         (FITS, shapes and shapes.fits),
+        (EXERCISES, meta.exercises),
     )
     below = (heading for heading, part in parts if part)
     return Page(
@@ -158,6 +164,13 @@ def compose(
         results=results,
         mistakes=mistakes,
         shapes=shapes,
+        exercises=tuple(Link(name, _place(document, name)) for name in meta.exercises),
+        grader=f"{settings.grader} {shlex.quote(path)}" if settings.grader else "",
         math=draft.math,
         updated=updated,
     )
+
+
+def _place(document: Document, name: str) -> str:
+    anchor = document.definitions.get(name, "")
+    return f"#{anchor}" if anchor else ""

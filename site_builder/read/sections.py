@@ -24,7 +24,7 @@ HEADING = re.compile(
 # Anchors that an author writes where no section begins.
 WRITTEN = re.compile(r"""<\w[^<>]*\bid\s*=\s*["']?([\w.:-]+)|\{:?\s*#([\w.:-]+)""")
 # Anchors that are the template's own.
-RESERVED = re.compile(r"L\d+|results|mistakes")
+RESERVED = re.compile(r"L\d+|results|mistakes|exercises")
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class Settings:
     | `repository`, `branch` | where a page's links to its source lead |
     | `inventories` | where other projects document their names: files of [names](inventory.py) |
     | `tests` | the folder of the tests, where `a/b/c.py` has `b/test_c.py` |
+    | `grader` | the command that grades the exercises of a page, given its file |
     | `shared` | the folders whose code may change without making a record stale |
     | `new` | the folder with the templates of what `site-builder new` writes |
 
@@ -64,6 +65,7 @@ class Settings:
     specimen: str = ""
     paths: tuple[Route, ...] = ()
     tests: str = ""
+    grader: str = ""
     shared: tuple[str, ...] = ()
     without_page: tuple[str, ...] = ()
     families: tuple[str, ...] = ()

@@ -194,6 +194,10 @@ PLANTED = {
         TEST, "    with check_shapes(", "    with pytest.raises(ValueError, match=",
         TEST, "", 'runs no example of its shapes; call check_shapes("papers/toys/toy.py", B=2, …)',
     ),
+    "exercise without a body": (
+        PAPER, "year: 2014\n", "year: 2014\nexercises:\n  - Mould\n",
+        PAPER, "- Mould", "exercises: Mould is nothing of this file that has a body to write",
+    ),
     "no tests": ("", "", "", PAPER, "", "has no tests; write tests/toys/test_toy.py"),
     "no topic": (
         "papers/toys/__init__.py", "", "",

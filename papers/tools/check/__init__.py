@@ -20,6 +20,7 @@ to do, and `make check` runs both.
 | [parts](parts.py) | short functions, none of which stands twice |
 | [comments](comments.py) | a comment behind a line states a shape |
 | [settings](settings.py) | `Config`, `train`, and the one line at the end |
+| [exercises](exercises.py) | exercises that can be written |
 | [tests](tests.py) | tests that can fail: against somebody else's code, and of shapes |
 | [spelling](spelling.py) | words as others spell them |
 | [importing](importing.py) | an import is silent, which only an import shows |

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from papers.tools.check import comments, parts, settings, tests, tree
+from papers.tools.check import comments, exercises, parts, settings, tests, tree
 from papers.tools.check.importing import imports_of
 from papers.tools.check.paper import Paper, all_papers, read_papers
 from papers.tools.check.reviewed import read_reviewed
@@ -30,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     comments.shapes,
     settings.config,
     settings.training,
+    exercises.bodies,
     tests.there,
     tests.asserting,
     tests.parity,

@@ -115,6 +115,7 @@ def imported(path: Path, tests: Path) -> Iterable[Path]:
     yield path
     yield from Path("papers/common").rglob("*.py")
     yield from tests.parent.glob("*.py")
+    yield from Path("tests").glob("conftest.py")
 
 
 if __name__ == "__main__":

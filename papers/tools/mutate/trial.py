@@ -84,8 +84,14 @@ def judge(folder: str, tests: tuple[str, ...], first: frozenset[str]) -> None:
     r"""
     ## In the child
 
-    Nothing of ours that is loaded may be seen, since it is not of the copy.
+    Rewritten assertions say more to a person, and nobody reads these.
     """
+    enter(folder)
+    os._exit(pytest.main(["-x", "--assert=plain", *given(folder, tests)], plugins=[Order(first)]))
+
+
+def enter(folder: str) -> None:
+    """Nothing of ours that is loaded may be seen, since it is not of the copy."""
     if hasattr(os, "setsid"):
         os.setsid()
     here = os.getcwd()
@@ -99,10 +105,11 @@ def judge(folder: str, tests: tuple[str, ...], first: frozenset[str]) -> None:
     silence = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(silence, stream)
-    # Rewritten assertions say more to a person, and nobody reads these.
-    given = ["-x", "-q", "--assert=plain", "--rootdir", folder, *tests]
-    given += [word for name in UNUSED for word in ("-p", f"no:{name}")]
-    os._exit(pytest.main(given, plugins=[Order(first)]))
+
+
+def given(folder: str, tests: tuple[str, ...]) -> list[str]:
+    plugins = [word for name in UNUSED for word in ("-p", f"no:{name}")]
+    return ["-q", "--rootdir", folder, *plugins, *tests]
 
 
 class Copy:
@@ -141,14 +148,19 @@ class Trial:
     deadline: float
 
     def end(self) -> int:
-        """Its status, not 0 where a test noticed. What it started ends with it."""
-        if self.process.pid and hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.kill()
-        self.process.join()
+        """Its status, not 0 where a test noticed."""
+        kill(self.process)
         self.copy.write(self.mutant.path, self.before)
         return self.process.exitcode or 0
+
+
+def kill(process: BaseProcess) -> None:
+    """What it started ends with it."""
+    if process.pid and hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.join()
 
 
 def begin(mutant: Mutant, copy: Copy, first: frozenset[str], seconds: float) -> Trial:

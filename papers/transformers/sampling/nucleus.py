@@ -65,6 +65,7 @@ mistakes:
   - what: forgetting to undo the sorting
     mutant: the first places in place of the likeliest
     caught: test_nucleus_is_that_of_transformers
+exercises: [nucleus]
 ---
 
 # Nucleus sampling

@@ -64,6 +64,7 @@ mistakes:
   - what: letting a model judge its own text
     mutant: perplexity by the writing model
     caught: test_the_judge_is_not_the_writer
+exercises: [temper, draw]
 ---
 
 # Temperature

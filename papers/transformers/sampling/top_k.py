@@ -56,6 +56,7 @@ mistakes:
   - what: cutting the k-th as well
     mutant: the k-th is cut too
     caught: test_top_k_is_that_of_transformers
+exercises: [top_k]
 ---
 
 # Top-k sampling
