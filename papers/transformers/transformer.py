@@ -238,8 +238,8 @@ class Residual(nn.Module):
     ## Around every sublayer
 
     The output of a sublayer (an attention or a feed-forward network) is added to its input.
-    Dropout is applied to what is added (section 5.4). Then the paper normalises the sum (section
-    3.1):
+    [Dropout](../regularization/dropout.py) is applied to what is added (section 5.4). Then the
+    paper normalises the sum (section 3.1):
 
     $$
     x_{l+1} = \operatorname{LayerNorm}(x_l + \operatorname{Sublayer}(x_l))
