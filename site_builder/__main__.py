@@ -2,7 +2,8 @@ r"""
 # The command
 
 `python -m site_builder build|serve|check [SOURCE] [--out DIR]`, or `site-builder`. `SOURCE` is any
-folder of Python files. `site-builder new <topic>/<page>` writes [what a page begins with](new.py).
+folder of Python files. `site-builder new <topic>/<page>` writes [what a page begins with](new.py),
+and `site-builder inventories FILE` fetches [where others document theirs](read/inventory.py) anew.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from site_builder import new
 from site_builder.build import Builder
 from site_builder.problem import BuildError
+from site_builder.read import inventory
 from site_builder.read.settings import Settings
 from site_builder.serve import serve
 
@@ -40,8 +42,9 @@ def settings_in_words() -> str:
     """The table of [all settings](read/settings.py), for a terminal."""
     rows = re.findall(r"^ *\| (`.+?) \| (.+) \|$", Settings.__doc__ or "", re.MULTILINE)
     new = "site-builder new --help: write the files that a page begins with"
+    others = "site-builder inventories --help: where other projects document their names"
     told = "settings, in the table [tool.site_builder] of SOURCE's pyproject.toml, all optional:"
-    lines = [new, "", told]
+    lines = [new, others, "", told]
     for names, meaning in rows:
         plain = re.sub(r"\[([^]]+)\]\([^)]+\)|`", r"\1", f"{names}: {meaning}")
         lines += textwrap.wrap(plain, 92, initial_indent="  ", subsequent_indent="      ")
@@ -57,6 +60,8 @@ def main(given: list[str] | None = None) -> int:
     words = sys.argv[1:] if given is None else given
     if words[:1] == ["new"]:
         return new.main(words[1:])
+    if words[:1] == ["inventories"]:
+        return inventory.main(words[1:])
     args = arguments(words)
     source: Path = args.source
     if not source.is_dir():

@@ -92,7 +92,9 @@ def resolve(draft: Draft, targets: Targets) -> Body:
 
 
 def link_row(row: DraftRow, linker: Linker) -> Row:
+    linker.begin()
     prose = Markup(linker.join(row.prose.pieces))
+    linker.begin()
     return Row(
         anchor=row.anchor,
         level=row.level,

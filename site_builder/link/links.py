@@ -92,7 +92,8 @@ class Linker:
     ## Joining the pieces of one file
 
     `path` is the file, and `page` the page from which its addresses are seen. With the HTML come
-    the files that it shows, what leads nowhere, and the pages and places of ours that it leads to.
+    the files that it shows, what leads nowhere, the pages and places of ours that it leads to, and,
+    of one passage, those of others.
     """
 
     path: str
@@ -101,6 +102,14 @@ class Linker:
     shown: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     named: dict[str, str] = field(default_factory=dict)
+    away: set[str] = field(default_factory=set)
+
+    def begin(self) -> None:
+        """
+        Another passage: what others document is linked where a passage first names it, since it
+        may do so in every line, and a link is a stop for those who read by keyboard.
+        """
+        self.away.clear()
 
     def users(self, anchor: str) -> Iterator[tuple[str, str]]:
         """The pages whose code uses what is defined at an anchor: title and address."""
@@ -120,6 +129,9 @@ class Linker:
         if not url:
             return piece.html
         if EXTERNAL.match(url):
+            if url in self.away:
+                return piece.html
+            self.away.add(url)
             return f'<a class="ref far" href="{escape(url)}">{piece.html}</a>'
         address = relative(url, self.page)
         self.named[address] = url

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from site_builder.assets import HERE, TEMPLATES, TYPESET, asset_files
-from site_builder.read.inventory import PYTHON
+from site_builder.read.inventory import OURS
 from site_builder.read.look import look_files
 from site_builder.read.mutants import LIST
 from site_builder.read.proofs import tests_below
@@ -34,7 +34,7 @@ def digest_inputs(settings: Settings, digests: dict[str, bytes], others: Iterabl
     tests = tests_below(settings.root, settings.tests)
     tests += (settings.root / settings.tests).rglob(LIST) if settings.tests else ()
     inventories = [settings.root / name for name in settings.inventories]
-    ours = [*HERE.rglob("*.py"), *TEMPLATES.iterdir(), TYPESET, PYTHON, *asset_files()]
+    ours = [*HERE.rglob("*.py"), *TEMPLATES.iterdir(), TYPESET, *OURS, *asset_files()]
     total.update(
         marks([*others, *tests, *inventories, *look_files(settings), *ours, *packages]).encode(
             errors="surrogateescape"

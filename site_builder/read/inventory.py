@@ -8,12 +8,14 @@ asks nobody:
     https://docs.python.org/3.11/
     library/math.html math=module-math math.inf math.pi
 
-A name is its own anchor unless another is given. The standard library's comes with us, and a
-project names others in its settings. One is made, or made anew, by
+A name is its own anchor unless another is given. Those of the standard library, of PyTorch and of
+NumPy come with us; of the latter two it is what their own lists of contents name. A project names
+others in its settings. The first line says where one is from, so that
 
-    python -m site_builder.read.inventory https://docs.python.org/3.11/ python.txt
+    site-builder inventories names.txt
+    site-builder inventories names.txt --of https://docs.python.org/3.11/ --local objects.inv
 
-where a third argument names an `objects.inv` that is on the disk already.
+fetch it anew, and make one, here of an inventory that is on the disk already.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from site_builder.assets import HERE
 from site_builder.problem import Problem
 from site_builder.read.settings import Settings
 
-PYTHON = HERE / "inventories" / "python.txt"
+OURS = tuple(sorted((HERE / "inventories").glob("*.txt")))
 HEAD = re.compile(rb"# Sphinx inventory version 2\n(?:#[^\n]*\n){3}")
 # Name, role, priority, address and what it is called; names of Python have no blanks.
 ENTRY = re.compile(r"(\S+) py:(\w+) -?\d+ (\S+) ")
@@ -77,13 +79,14 @@ def unpack(text: str) -> dict[str, str]:
 
 
 @functools.cache
-def _of_python() -> dict[str, str]:
-    return unpack(PYTHON.read_text(encoding="utf-8"))
+def _ours() -> dict[str, str]:
+    each = (unpack(file.read_text(encoding="utf-8")) for file in OURS)
+    return {name: address for names in each for name, address in names.items()}
 
 
 def read_inventories(settings: Settings) -> tuple[dict[str, str], list[Problem]]:
     """The addresses of all names that an inventory knows, and what is wrong with the project's."""
-    found, problems = dict(_of_python()), []
+    found, problems = dict(_ours()), []
     for name in settings.inventories:
         try:
             found |= unpack((settings.root / name).read_text(encoding="utf-8"))
@@ -94,36 +97,46 @@ def read_inventories(settings: Settings) -> tuple[dict[str, str], list[Problem]]
     return found, problems
 
 
-def main(given: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m site_builder.read.inventory")
-    parser.description = "Keep where another project documents its names."
-    parser.add_argument("address", help="of a documentation that Sphinx made")
-    parser.add_argument("file", help="what is written")
-    parser.add_argument("local", nargs="?", help="its objects.inv, if it is on the disk already")
+def main(given: list[str]) -> int:
+    r"""
+    ## The command
+
+    What cannot be made is a line, and the file stays as it was.
+    """
+    parser = argparse.ArgumentParser(prog="site-builder inventories")
+    parser.description = "Keep where other projects document their names."
+    parser.add_argument("files", nargs="+", metavar="FILE", help="of names; each is made anew")
+    parser.add_argument("--of", metavar="ADDRESS",
+        help="of documentation that Sphinx made (default: the first line of the file)")  # fmt: skip
+    parser.add_argument("--local", metavar="OBJECTS",
+        help="its objects.inv, if it is on the disk already")  # fmt: skip
     args = parser.parse_args(given)
-    base = args.address.rstrip("/") + "/"
-    place = args.local or f"{base}objects.inv"
+    failed = [file for file in args.files if _renew(Path(file), args.of, args.local)]
+    return int(bool(failed))
+
+
+def _renew(file: Path, address: str | None, local: str | None) -> bool:
+    """Whether it failed."""
+    place = str(file)
     try:
-        raw = Path(place).read_bytes() if args.local else _fetched(place)
+        base = (address or file.read_text(encoding="utf-8").partition("\n")[0]).rstrip("/") + "/"
+        place = local or f"{base}objects.inv"
+        raw = Path(local).read_bytes() if local else _fetched(place)
         text = pack(base, read_objects(raw))
         unpack(text)
-        place = args.file
+        place = str(file)
         # Whoever stops us finds the old file or the new one.
-        fresh = Path(f"{args.file}.new")
+        fresh = file.with_name(f"{file.name}.new")
         fresh.write_text(text, encoding="utf-8")
-        fresh.replace(args.file)
+        fresh.replace(file)
     except (OSError, ValueError, zlib.error) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         print(f"{place}: {reason}; name an inventory and a file for it", file=sys.stderr)
-        return 1
-    return 0
+        return True
+    return False
 
 
 def _fetched(address: str) -> bytes:
     with urllib.request.urlopen(address, timeout=60) as answer:
         raw: bytes = answer.read()
     return raw
-
-
-if __name__ == "__main__":
-    sys.exit(main())

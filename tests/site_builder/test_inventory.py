@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import builtins
-import importlib
+import importlib.util
+import re
 import zlib
 from pathlib import Path
 
 import pytest
 
+from site_builder.__main__ import main as command
 from site_builder.build import Builder
+from site_builder.read import inventory
 from site_builder.read.document import read_document
 from site_builder.read.inventory import main, pack, read_inventories, read_objects, unpack
 from site_builder.read.settings import read_settings
@@ -39,6 +42,7 @@ https://thing.example/
 api.html thing=module-thing thing.run
 generated/thing.Tool.html thing.Tool
 """
+LIBRARIES = "torch.", "numpy."
 SETTINGS = '[tool.site_builder]\ntitle = "T"\ninventories = ["thing.txt"]\n'
 CODE = (
     "from math import sqrt\nimport thing as t\nfrom thing import Tool\n"
@@ -56,9 +60,29 @@ def test_from_sphinx() -> None:
 def test_the_command_writes_it(tmp_path: Path) -> None:
     (tmp_path / "objects.inv").write_bytes(OBJECTS)
     out, local = str(tmp_path / "thing.txt"), str(tmp_path / "objects.inv")
-    assert main(["https://thing.example", out, local]) == 0
+    made = ["inventories", out, "--of", "https://thing.example", "--local", local]
+    assert command(made) == 0
     assert (tmp_path / "thing.txt").read_text() == PACKED
     assert sorted(path.name for path in tmp_path.iterdir()) == ["objects.inv", "thing.txt"]
+
+
+def test_a_file_says_where_it_is_renewed_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def fetched(address: str) -> bytes:
+        asked.append(address)
+        return OBJECTS
+
+    monkeypatch.setattr(inventory, "_fetched", fetched)
+    old, lost, new = (tmp_path / name for name in ("old.txt", "lost.txt", "new.txt"))
+    for file in (old, new):
+        file.write_text("https://thing.example/\napi.html thing.gone\n")
+    assert main([str(old), str(lost), str(new)]) == 1
+    assert asked == ["https://thing.example/objects.inv"] * 2
+    assert old.read_text() == new.read_text() == PACKED
+    assert f"{lost}: No such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -79,7 +103,7 @@ def test_what_a_person_gets_wrong(
     local = tmp_path / "local.inv"
     if content is not None:
         local.write_bytes(content)
-    assert main([address, str(tmp_path / out), str(local)]) == 1
+    assert main([str(tmp_path / out), "--of", address, "--local", str(local)]) == 1
     error = capsys.readouterr().err
     assert f"{tmp_path}/{told}" in error
     assert error.count("\n") == 1
@@ -97,9 +121,10 @@ def test_names_lead_to_their_documentation(tree: Tree) -> None:
     html = (root / "site" / "x.html").read_text()
     far = '<a class="ref far" href="https://thing.example/'
     assert html.count(f'{far}api.html#thing.run">') == 1
-    assert html.count(f'{far}generated/thing.Tool.html#thing.Tool">') == 2
-    assert html.count('href="https://docs.python.org/3.11/library/math.html#math.sqrt"') == 2
-    assert html.count("ref far") == 5, "what no inventory knows leads nowhere"
+    # Where the passage first names them, and no more.
+    assert html.count(f'{far}generated/thing.Tool.html#thing.Tool">') == 1
+    assert html.count('href="https://docs.python.org/3.11/library/math.html#math.sqrt"') == 1
+    assert html.count("ref far") == 3, "what no inventory knows leads nowhere"
 
 
 def test_a_name_of_ours_is_not_theirs(tree: Tree) -> None:
@@ -146,6 +171,11 @@ def test_what_we_link_to_exists() -> None:
         for name in read_document(source, roots, False).references.values()
         if name in known and "." in name
     }
+    # PyTorch is not there on every Python that the builder runs on.
+    named = {root: {name for name in names if name.startswith(root)} for root in LIBRARIES}
+    assert (len(named["torch."]), len(named["numpy."])) > (90, 10)
+    absent = [root for root in LIBRARIES if not importlib.util.find_spec(root.rstrip("."))]
+    names -= {name for root in absent for name in named[root]}
     assert len(names) > 60
     for name in names:
         module, _, attribute = name.rpartition(".")
@@ -175,3 +205,35 @@ def test_a_definition_says_where_it_is_used(tree: Tree) -> None:
     assert 'Used in <a href="two.html">Second</a>, <a href="three.html">Third</a>' in line
     second = (root / "site" / "a" / "two.html").read_text()
     assert '<p data-to="one.html#doing-it"><b>f · Doing it</b> It does.</p>' in second
+
+
+def test_names_of_the_libraries_are_followed_through_imports(tree: Tree) -> None:
+    """By whatever name a file imports them, and not where a function has a name of its own."""
+    code = """\
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR as Schedule
+
+
+def f(x, torch):
+    return F.softmax(torch.rand(2), -1), nn.Linear(2, 3), np.arange(3), torch.nowhere
+
+
+def g():
+    return torch.rand(2), Schedule, torch.nowhere, nn.Linear(3, 2)
+"""
+    root = tree({"x.py": code})
+    Builder(root, root / "site").build()
+    html = (root / "site" / "x.html").read_text()
+    torch = "https://docs.pytorch.org/docs/stable/generated/{0}.html#{0}"
+    numpy = "https://numpy.org/doc/stable/reference/generated/{0}.html#{0}"
+    imported = ["torch.optim.lr_scheduler.LambdaLR"]
+    in_f, in_g = (
+        ["torch.nn.functional.softmax", "torch.nn.Linear"],
+        ["torch.rand", "torch.nn.Linear"],
+    )
+    expected = [torch.format(name) for name in [*imported, *in_f, *imported, *in_g]]
+    expected.append(numpy.format("numpy.arange"))
+    assert sorted(re.findall(r'class="ref far" href="([^"]+)"', html)) == sorted(expected)
