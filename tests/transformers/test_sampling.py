@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from papers.common import Options, UserError
+from papers.common.data import text
 from papers.common.prompts import Writing
 from papers.tools.shapes import check_shapes
 from papers.transformers import gpt2
@@ -353,6 +354,8 @@ def test_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn(2, 5, V)
     root = "papers/transformers/sampling/"
     monkeypatch.setattr(gpt2, "Config", lambda steps: replace(SMALL, steps=steps))
+    # Line by line the judge reads its half a million letters for half a minute.
+    monkeypatch.setattr(temperature_page, "text", lambda name: text(name)[:20_000])
     with check_shapes(root + "temperature.py"):
         draw(temper(logits[0], 0.5), torch.Generator())
         temper(logits, 0)
