@@ -48,7 +48,7 @@ builder: static/node_modules ## run the builder's tests on another Python (PYTHO
 	@$(OTHER)/pytest -n auto -m "not slow" tests/site_builder
 
 fuzz: .venv/test ## try the builder on a great many inputs that nobody would write (EXAMPLES=5000)
-	@FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/pytest -n auto tests/site_builder/test_any_text.py
+	@FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/pytest -n auto tests/site_builder/test_any_text.py tests/site_builder/test_lossless.py
 
 lint: .venv/test ## style and types
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy
