@@ -56,7 +56,7 @@ claims:
     margin: 0.005
     note: "each seed gains, and together less than the margin: a thousand clean digits leave little
       to be won"
-  - what: and by much, where nearly a third of the labels are wrong
+  - what: and by far more where nearly a third of the labels are wrong
     paper: "not there; our control, with much to be learned by heart"
     run: wrong labels
     control: "wrong labels, no dropout"
@@ -155,20 +155,20 @@ exercises: [dropout, Dropout.forward, marginal, calibration_error]
 
 # Dropout
 
-A large network can learn its few training images by heart. One remedy is as old as it is dear:
-train many networks and average what they say, since each errs in another way. The obvious way to
-make that cheaper, smaller networks or fewer of them, gives away what was to be won.
+A large network can learn its few training images by heart. One remedy is old and expensive: train
+many networks and average what they say, since each errs in its own way. The obvious way to make
+that cheaper, smaller networks or fewer of them, gives away what there was to gain.
 
-Dropout trains all of them at once. At each step every unit is left out with some probability, by
-lot, and what remains is a *thinned* network. A layer of $C$ units has $2^C$ thinned versions. They
+Dropout trains all of them at once. At each step every unit is left out at random, with some
+probability, and what remains is a *thinned* network. A layer of $C$ units has $2^C$ thinned versions. They
 share their weights, so training one step of one of them trains all a little. A unit can't rely on
-another one to be there, and has to be of use in many companies.
+another one to be there, and has to be useful in whatever company it finds.
 
 When the training is over, nobody wants to run $2^C$ networks. The whole network, with each unit
 scaled to what it contributed on average, comes close to their mean in a single pass. Gal and
-Ghahramani (2016, [1506.02142](https://arxiv.org/abs/1506.02142)) read the same lots in another way.
-If we go on casting them, the passes disagree, and how much they do says how far the network is to
-be trusted.
+Ghahramani (2016, [1506.02142](https://arxiv.org/abs/1506.02142)) read the same randomness in
+another way. If we go on dropping units in use, the passes disagree, and how much they do says how
+far the network can be trusted.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -200,8 +200,8 @@ def dropout(x: Tensor, drop: float) -> Tensor:
     r"""
     ## A mask
 
-    Each unit $y_j$ of each image has a lot of its own, one with probability $p$ and else zero
-    (section 4):
+    For each unit $y_j$ of each image we draw a number, which is one with probability $p$ and zero
+    otherwise (section 4):
 
     $$
     r_j \sim \operatorname{Bernoulli}(p), \qquad \tilde y_j = r_j \, y_j.
@@ -376,7 +376,7 @@ class Config:
     kind: Kind = "units"
     "what is random: units that are dropped, or a gaussian factor"
     wrong: Share = 0.0
-    "share of the training labels that are drawn by lot"
+    "share of the training labels that are drawn at random"
     images: int = 1000
     "images to train on"
     width: int = 256
@@ -395,7 +395,7 @@ def network(config: Config) -> nn.Sequential:
     r"""
     ## The network
 
-    Two hidden layers, and behind each the lots.
+    Two hidden layers, with dropout behind each.
     """
     C = config.width
     return nn.Sequential(
@@ -423,8 +423,8 @@ def turn(images: Tensor, degrees: float) -> Tensor:
 
 def told_apart(known: Tensor, strange: Tensor) -> float:
     r"""
-    Take one upright image and one turned, by lot: how often is the turned one the less sure of the
-    two? That is the area under the ROC curve. A half is what guessing gives.
+    Take one upright image and one turned, both at random: how often is the network less sure of the
+    turned one? That is the area under the ROC curve. Guessing gives a half.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -498,19 +498,19 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     thinned networks, and stays above that of the control. It is no longer a measure of how well
     the training images are known.
 
-    On clean digits there is little to win: every seed errs a little less with dropout, and together
-    they gain less than we had asked for. With wrong labels there is much. The control learns them
+    On clean digits there is little to gain: every seed errs a little less with dropout, and together
+    they gain less than we had asked for. With wrong labels there is much to gain. The control learns them
     by heart, one by one, and errs more than twice as often on new images.
 
     The average of many passes is better calibrated than either network alone, both of which are
     too sure. With wrong labels it is the other way round. Dropout keeps the network from learning
     them, so it has seen that a third of all answers were wrong, and is unsure of the rest, too. How
-    far it is to be trusted was learned from the training set, and holds for sets like that one.
+    far to trust itself it has learned from the training set, and that holds for sets like it.
 
     And look at the pictures. At 45 degrees the passes disagree, while the network without dropout
     is often certain. At 90 degrees all of them may agree on a digit that it is not. What every
-    thinned network has learned, none of them doubts. By both networks an image turned that far is
-    thought *less* strange than an upright one.
+    thinned network has learned, none of them doubts. Both networks find an image turned that
+    far *less* strange than an upright one.
     """
     run = Run(config, options)
     data = digits()
