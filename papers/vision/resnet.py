@@ -7,7 +7,7 @@ authors: [Kaiming He, Xiangyu Zhang, Shaoqing Ren, Jian Sun]
 year: 2015
 arxiv: "1512.03385"
 acronyms: [ResNet]
-needs: [training/loop]
+needs: [training/loop, normalization/batch_norm]
 equals:
   what: transformers.ResNetForImageClassification
   within: 1e-8
@@ -165,8 +165,8 @@ def convolution(C: int, D: int, size: int, stride: int = 1) -> nn.Sequential:
     r"""
     ## A weight layer
 
-    Batch normalization comes right after each convolution and before the rectifier
-    (section 3.4). It subtracts the mean, which makes a bias useless.
+    [Batch normalization](../normalization/batch_norm.py) comes right after each convolution and
+    before the rectifier (section 3.4). It subtracts the mean, which makes a bias useless.
 
     Weights start as $\mathcal{N}(0, 2 / (k^2 C))$ for a $k \times k$ filter on $C$ channels
     ([He 2015](https://arxiv.org/abs/1502.01852)): a rectifier cuts off half of the inputs, and the

@@ -1,0 +1,16 @@
+r"""
+---
+title: Normalization
+summary: Layers that keep what passes through them near mean zero and variance one.
+family: foundations
+---
+
+# Normalization
+
+What a layer computes can be large or small, and may hardly differ from one input to the next. The
+layers behind it have to cope. A normalization takes away the mean of some numbers, divides by their
+standard deviation, and so hands on numbers of a known size. The papers here differ in one thing:
+*which* numbers share a mean and a variance.
+
+- [Batch normalization](batch_norm.py): one feature, over all examples of a batch.
+"""
