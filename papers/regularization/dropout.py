@@ -160,9 +160,9 @@ many networks and average what they say, since each errs in its own way. The obv
 that cheaper, smaller networks or fewer of them, gives away what there was to gain.
 
 Dropout trains all of them at once. At each step every unit is left out at random, with some
-probability, and what remains is a *thinned* network. A layer of $C$ units has $2^C$ thinned versions. They
-share their weights, so training one step of one of them trains all a little. A unit can't rely on
-another one to be there, and has to be useful in whatever company it finds.
+probability, and what remains is a *thinned* network. A layer of $C$ units has $2^C$ thinned
+versions. They share their weights, so training one step of one of them trains all a little. A unit
+can't rely on another one to be there, and has to be useful in whatever company it finds.
 
 When the training is over, nobody wants to run $2^C$ networks. The whole network, with each unit
 scaled to what it contributed on average, comes close to their mean in a single pass. Gal and
@@ -498,9 +498,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     thinned networks, and stays above that of the control. It is no longer a measure of how well
     the training images are known.
 
-    On clean digits there is little to gain: every seed errs a little less with dropout, and together
-    they gain less than we had asked for. With wrong labels there is much to gain. The control learns them
-    by heart, one by one, and errs more than twice as often on new images.
+    On clean digits there is little to gain: every seed errs a little less with dropout, and all
+    three gain less than we had asked for. With wrong labels there is much to gain. The control
+    learns them by heart, one by one, and errs more than twice as often on new images.
 
     The average of many passes is better calibrated than either network alone, both of which are
     too sure. With wrong labels it is the other way round. Dropout keeps the network from learning
