@@ -13,10 +13,10 @@ help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 serve: .venv/site ## build the site and serve it, rebuilding on change
-	@$(BIN)/site-builder serve
+	@$(BIN)/site-builder serve --notebooks
 
 site: .venv/site ## build the site into site/
-	@$(BIN)/site-builder build
+	@$(BIN)/site-builder build --notebooks
 
 # The rules of the house need PyTorch, since they import the papers.
 check: .venv/site ## say what is wrong with the annotated files
@@ -75,7 +75,7 @@ static/node_modules: static/package-lock.json .venv/pip
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(NPM_CI) --prefix static && touch $@
 
 .venv/site: pyproject.toml constraints.txt .venv/pip static/node_modules
-	@echo "installing the site builder" && $(PIP) -e . && touch $@
+	@echo "installing the site builder" && $(PIP) -e '.[notebooks]' && touch $@
 
 .venv/test: .venv/site tests/web/package-lock.json
 	@echo "installing PyTorch, the papers and their tests" && $(PIP) torch && $(PIP) -e '.[papers,test]'

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from site_builder import new
 from site_builder.build import Builder
+from site_builder.link.forms import NOTEBOOKS, TEXTS
 from site_builder.problem import BuildError
 from site_builder.read import inventory
 from site_builder.read.settings import Settings
@@ -35,6 +36,10 @@ def arguments(given: list[str]) -> argparse.Namespace:
         help="where the site is written (default: site, in SOURCE)")  # fmt: skip
     parser.add_argument("--port", type=int, choices=range(2**16), metavar="PORT", default=8000,
         help="for serve; 0 takes any that is free (default: 8000)")  # fmt: skip
+    parser.add_argument("--notebooks", dest="forms", action="append_const", const=NOTEBOOKS,
+        help="each page as a Jupyter notebook as well")  # fmt: skip
+    parser.add_argument("--markdown", dest="forms", action="append_const", const=TEXTS,
+        help="each page as a text in Markdown as well, and llms.txt, which lists them")  # fmt: skip
     return parser.parse_args(given)
 
 
@@ -68,10 +73,11 @@ def main(given: list[str] | None = None) -> int:
         print(f"site-builder: no folder {source}; name a folder of Python files", file=sys.stderr)
         return 1
     out: Path = args.out or source / "site"
+    forms = frozenset(args.forms or ())
     try:
         if args.command == "serve":
-            return serve(source, out, args.port)
-        report = Builder(source, out if args.command == "build" else None).build()
+            return serve(source, out, args.port, forms)
+        report = Builder(source, out if args.command == "build" else None, forms).build()
     except BuildError as error:
         print(f"site-builder: {error}", file=sys.stderr)
         return 1

@@ -19,15 +19,20 @@ from site_builder.assets import WITHOUT_KATEX
 from site_builder.drafts import Drafts
 from site_builder.link.changes import Comparisons
 from site_builder.link.comparison import Comparison
+from site_builder.link.elsewhere import Place
+from site_builder.link.forms import ENDING, NOTEBOOKS, TEXTS, form_of
 from site_builder.link.relations import changes_url
 from site_builder.link.site import Site, distinct
 from site_builder.linking import Leaf, Linked, link_all
 from site_builder.problem import Problem, in_order
 from site_builder.publish.check import check_files
+from site_builder.publish.download import render_download
 from site_builder.publish.files import Files, common_files
 from site_builder.publish.inputs import digest_inputs, digest_sources
+from site_builder.publish.notebook import nbformat, render_notebook
 from site_builder.publish.search import INDEX, search_files
 from site_builder.publish.templates import render_changes, render_page
+from site_builder.publish.text import LIST, render_list, render_text
 from site_builder.publish.write import Manifest, read_manifest, write_site
 from site_builder.read.inventory import read_inventories
 from site_builder.read.settings import read_settings
@@ -47,12 +52,13 @@ class Builder:
     r"""
     ## The builder
 
-    Without `out` nothing is written: then a build is a check.
+    Without `out` nothing is written: then a build is a check. Pages come in their `forms` as well.
     """
 
-    def __init__(self, root: Path, out: Path | None) -> None:
+    def __init__(self, root: Path, out: Path | None, forms: frozenset[str] = frozenset()) -> None:
         self.root = root
         self.out = out
+        self.forms = forms
         self._drafts = Drafts(root)
         self._comparisons = Comparisons()
         self._written: dict[str, object] = {}
@@ -68,16 +74,19 @@ class Builder:
         settings, problems = read_settings(self.root, url)
         found = find_pages(settings, self.out)
         digests = digest_sources(found.pages, self.root)
-        inputs = digest_inputs(settings, digests, found.others.values())
+        inputs = digest_inputs(settings, digests, found.others.values(), self.forms)
         old = read_manifest(self.out) if self.out else Manifest()
         if self.out and old.inputs == inputs and old.intact(self.out):
             return Report(len(digests), (), old.problems)
+        if NOTEBOOKS in self.forms:
+            # Whether that is there is known before anything is written.
+            nbformat()
         shown_once, taken = distinct(digests)
         outside, unread = read_inventories(settings)
         named_outside = {name.split(".")[0] for name in outside}
         new = {path: digests[path] for path in shown_once}
         stubs, undrafted = self._drafts.renew(settings, new, named_outside)
-        more = self._comparisons, found.others, outside
+        more = self._comparisons, found.others, outside, self.forms
         linked = link_all(self._drafts, stubs, settings, *more)
         unreadable = {*found.problems, *undrafted}
         every = {*problems, *taken, *unread, *unreadable, *linked.problems}
@@ -88,7 +97,9 @@ class Builder:
         # A file that cannot be read at all has no page now, but may have had one.
         for problem in unreadable:
             page = page_of(problem.path)
-            kept |= {page, changes_url(page), problem.path} & old.files.keys()
+            shown = {page, changes_url(page), problem.path}
+            shown |= {form_of(problem.path, kind) for kind in self.forms}
+            kept |= shown & old.files.keys()
         if search:
             drafts = self._drafts
             pages = ((leaf.compose(drafts), drafts.text(leaf.path)) for leaf in linked.pages)
@@ -108,18 +119,19 @@ class Builder:
         """What to write, what to leave, and which pages are shown in spite of a problem."""
         files, site = common_files(linked.site, linked.pictures, linked.paintings), linked.site
         kept, flawed = set[str](), set[str]()
+        if TEXTS in self.forms and LIST not in files:
+            texts = {leaf.url: leaf.forms.text for leaf in linked.pages}
+            files[LIST] = partial(render_list, site, texts)
         for leaf in linked.pages:
-            there = old.has(leaf.page, out) and old.has(leaf.path, out)
+            there = all(old.has(name, out) for name in leaf.files)
             good = there and leaf.page not in old.flawed
             if leaf.path in wrong and good:
                 # It was good once: it stays so until it is good again.
-                kept |= {leaf.page, leaf.path}
-                kept |= {changes_url(leaf.url)} & old.files.keys()
+                kept |= {*leaf.files} | ({changes_url(leaf.url)} & old.files.keys())
             elif there and self._written.get(leaf.page) == _seen(leaf, site):
-                kept |= {leaf.page, leaf.path}
+                kept |= {*leaf.files}
             else:
-                files[leaf.page] = partial(self._render, leaf, site)
-                files[leaf.path] = partial(self._drafts.source, leaf.path)
+                files |= self._files(leaf, site)
             if leaf.path in wrong and not good:
                 flawed.add(leaf.page)
         for comparison in site.changes:
@@ -131,8 +143,31 @@ class Builder:
                 files[comparison.url] = partial(render_changes, comparison, site)
         return files, kept, flawed
 
+    def _files(self, leaf: Leaf, site: Site) -> Files:
+        files: Files = {leaf.page: partial(self._render, leaf, site)}
+        files[leaf.path] = partial(self._download, leaf)
+        if leaf.forms.notebook:
+            files[leaf.forms.notebook] = partial(self._notebook, leaf)
+        if leaf.forms.text:
+            files[leaf.forms.text] = partial(self._text, leaf)
+        return files
+
     def _render(self, leaf: Leaf, site: Site) -> bytes:
         return render_page(leaf.compose(self._drafts), site)
+
+    def _download(self, leaf: Leaf) -> bytes:
+        install = leaf.settings.install if leaf.is_script else ""
+        return render_download(self._drafts.source(leaf.path), install)
+
+    def _notebook(self, leaf: Leaf) -> bytes:
+        settings = leaf.settings
+        cells = self._drafts.cells(leaf.path, Place(settings.url))
+        module = self._drafts.module(leaf.path)
+        return render_notebook(leaf.path, module, cells, settings.install, settings.calls)
+
+    def _text(self, leaf: Leaf) -> bytes:
+        place = Place(leaf.settings.url, ENDING[TEXTS])
+        return render_text(self._drafts.cells(leaf.path, place))
 
     def _check(self, linked: Linked, found: set[Problem]) -> tuple[Problem, ...]:
         """What is wrong with a source need not be said again of its page."""

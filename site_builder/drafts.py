@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from site_builder.link.body import Body, resolve
-from site_builder.link.links import Targets
+from site_builder.link.elsewhere import Place, carry
+from site_builder.link.links import Linker, Targets
 from site_builder.problem import Problem
+from site_builder.read.cells import Cell, read_cells
 from site_builder.read.document import Reading, read_document
 from site_builder.read.front_matter import FrontMatter
 from site_builder.read.settings import Settings
@@ -130,6 +132,16 @@ class Drafts:
         """Read again, since hardly any file's reading is asked for."""
         (_, task), _ = self._known[path]
         return read_document(self._decoded(path), task.roots, task.required)
+
+    def cells(self, path: str, place: Place) -> tuple[Cell, ...]:
+        """To be read in that place."""
+        (_, task), stub = self._known[path]
+        assert self._targets is not None
+        linker = Linker(path, stub.document.url, self._targets)
+        return carry(stub.document, read_cells(self._decoded(path), task.required), linker, place)
+
+    def module(self, path: str) -> str:
+        return self._known[path][1].document.module
 
     def text(self, path: str) -> str:
         return self._decoded(path).text

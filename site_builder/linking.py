@@ -16,6 +16,7 @@ from site_builder.link.cards import cards
 from site_builder.link.changes import Comparisons
 from site_builder.link.equality import Equality, equalities
 from site_builder.link.figure import Figure
+from site_builder.link.forms import Forms, find_forms
 from site_builder.link.intro import introduce
 from site_builder.link.links import Targets
 from site_builder.link.mistakes import Told
@@ -67,12 +68,19 @@ class Leaf:
     shapes: Shapes | None
     settings: Settings
     updated: str
+    forms: Forms
+    is_script: bool
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that is written of it."""
+        return self.page, self.path, *self.forms.files
 
     def compose(self, drafts: Drafts) -> Page:
         return compose(
             drafts.draft(self.path), drafts.body(self.path), self.around, self.stops,
             self.relations, self.equal, self.figure, self.poster, self.results, self.mistakes,
-            self.shapes, self.settings, self.updated,
+            self.shapes, self.settings, self.updated, self.forms,
         )  # fmt: skip
 
 
@@ -100,11 +108,13 @@ def link_all(
     comparisons: Comparisons,
     others: dict[str, Path],
     outside: dict[str, str],
+    asked: frozenset[str],
 ) -> Linked:
     r"""
     ## Link all
 
-    `stubs` are those of all `drafts`, by path, and `others` the files without a page.
+    `stubs` are those of all `drafts`, by path, and `others` the files without a page. Of each page
+    there are the forms that are `asked` for.
     """
     root = drafts.root
     joined, targets = drafts.join(find_targets(stubs.values(), others, outside))
@@ -143,6 +153,7 @@ def link_all(
             along(around[path], places[path]), tuple(places[path]), related[path],
             equal.get(path), figures.get(path), made.pages.get(path), results.get(path),
             evidence.mistakes[path].told, evidence.shapes[path].shapes, settings, changed[path],
+            find_forms(document, asked, settings, others), document.is_script,
         )
         for path, document in documents.items()
     )  # fmt: skip

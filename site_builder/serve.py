@@ -29,7 +29,7 @@ from site_builder.server import HOST, Handler, Listeners, Server
 PAUSE = 6
 
 
-def serve(root: Path, out: Path, port: int) -> int:
+def serve(root: Path, out: Path, port: int, forms: frozenset[str] = frozenset()) -> int:
     r"""
     ## Serve until interrupted
 
@@ -47,7 +47,7 @@ def serve(root: Path, out: Path, port: int) -> int:
         print(f"site-builder: {reason}: {HOST}:{port}; choose another with --port", file=sys.stderr)
         return 1
     address = f"http://{HOST}:{server.server_port}/"
-    builder = Builder(root, out)
+    builder = Builder(root, out, forms)
     report = _build(builder, listeners, address)
     if report is None:
         return 1

@@ -124,7 +124,7 @@ class Linker:
 
     def _linked(self, piece: Link | Name) -> str:
         if isinstance(piece, Link):
-            return escape(self._address(piece))
+            return escape(self.address(piece))
         url = self.targets.name(piece.target)
         if not url:
             return piece.html
@@ -137,7 +137,7 @@ class Linker:
         self.named[address] = url
         return f'<a class="ref" href="{escape(address)}">{piece.html}</a>'
 
-    def _address(self, link: Link) -> str:
+    def address(self, link: Link) -> str:
         if EXTERNAL.match(link.address):
             if link.picture:
                 self._blame(link, "is asked from another site; put the picture beside the file")

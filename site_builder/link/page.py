@@ -7,6 +7,7 @@ template of an annotated file gets.
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from site_builder.link.body import Body, Row
 from site_builder.link.cards import Card
 from site_builder.link.equality import Equality
 from site_builder.link.figure import Figure
+from site_builder.link.forms import Forms
 from site_builder.link.mistakes import Told
 from site_builder.link.order import Link, Neighbours
 from site_builder.link.poster import Poster
@@ -47,8 +49,9 @@ class Page:
 
     Addresses are relative to the page; `root` leads to the top of the site. `lead` is the summary
     that the page shows: one that was taken from its first paragraph would stand there twice.
-    `imported` names the modules of the lines that its first row with code folds. `exercises` lead
-    to what the reader can write, and `grader` is the command that grades it.
+    `begin` are the commands that run it where there is nothing yet. `imported` names the modules of
+    the lines that its first row with code folds. `exercises` lead to what the reader can write, and
+    `grader` is the command that grades it.
     """
 
     url: str
@@ -64,6 +67,7 @@ class Page:
     link: Link | None
     minutes: int
     run: str
+    begin: tuple[str, ...]
     source: str
     raw: str
     download: str
@@ -92,6 +96,7 @@ class Page:
     grader: str
     math: bool
     updated: str
+    forms: Forms
 
 
 def compose(
@@ -108,6 +113,7 @@ def compose(
     shapes: Shapes | None,
     settings: Settings,
     updated: str,
+    forms: Forms,
 ) -> Page:
     r"""
     ## Compose
@@ -140,6 +146,7 @@ def compose(
         link=Link(label, address) if address else None,
         minutes=document.minutes,
         run=f"python {shlex.quote(path)}" if document.is_script else "",
+        begin=_begin(document, settings.install),
         source=f"{repository}/blob/{quote(settings.branch)}/{quote(path)}" if repository else "",
         raw=f"{repository}/raw/{quote(settings.branch)}/{quote(path)}" if repository else "",
         download=quote(path.split("/")[-1]),
@@ -168,9 +175,16 @@ def compose(
         grader=f"{settings.grader} {shlex.quote(path)}" if settings.grader else "",
         math=draft.math,
         updated=updated,
+        forms=forms,
     )
 
 
 def _place(document: Document, name: str) -> str:
     anchor = document.definitions.get(name, "")
     return f"#{anchor}" if anchor else ""
+
+
+def _begin(document: Document, install: str) -> tuple[str, ...]:
+    if not document.is_script or not install:
+        return ()
+    return f"pip install {json.dumps(install)}", f"python -m {document.module}"

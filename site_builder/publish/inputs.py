@@ -24,9 +24,12 @@ from site_builder.read.settings import Settings
 from site_builder.read.source import read_file
 
 
-def digest_inputs(settings: Settings, digests: dict[str, bytes], others: Iterable[Path]) -> str:
-    """`digests` are those of the sources."""
-    total = hashlib.sha256(repr((settings, sys.version)).encode(errors="surrogateescape"))
+def digest_inputs(
+    settings: Settings, digests: dict[str, bytes], others: Iterable[Path], forms: Iterable[str]
+) -> str:
+    """`digests` are those of the sources, and `forms` what is asked for besides the pages."""
+    asked = repr((settings, sys.version, sorted(forms)))
+    total = hashlib.sha256(asked.encode(errors="surrogateescape"))
     for path, digest in digests.items():
         total.update(f"{path}\0".encode(errors="surrogateescape") + digest)
     # Installing or removing a package changes the folder's time.

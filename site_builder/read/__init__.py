@@ -30,5 +30,6 @@ Text into values, and no HTML yet: what a folder holds, and what each file in it
 | [vocabulary](vocabulary.py) | syntax tree → what its names mean, and their uses |
 | [notation](notation.py) | metadata, sizes and uses → symbols that are tied to nothing |
 | [head](head.py), [summary](summary.py) | docstring → what it says of the file; prose → one line |
+| [cells](cells.py) | a source → prose, and below it the code that it is about |
 | [document](document.py) | a source → one file as it was understood, parsed once |
 """

@@ -38,6 +38,9 @@ TWICE = "anchor #{} stands twice; rename one, or add {{#word}}"
 # The address of another file's page, in a link.
 MENTION = re.compile(r"\]\(([^()\s#]+\.py)")
 
+# What only code in a file of its own can ask for.
+ROOTED = re.compile(r"^[ \t]*from[ \t]+\.|\b__file__\b", re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -50,8 +53,8 @@ class Document:
     `named` what its code names that may have a page, and `mentions` the files that its prose links
     to. `imports` are what it imports, `packages` from which, and `opening` where it begins to.
     `fingerprint` stands for the code that runs, and is empty where Python cannot read it.
-    `is_script` says that the file does something when it is run, `strict` that it must have front
-    matter, and `minutes` how long it takes to read.
+    `is_script` says that the file does something when it is run, `alone` that it can be run line by
+    line as well, `strict` that it must have front matter, and `minutes` how long it takes to read.
     """
 
     path: str
@@ -71,6 +74,7 @@ class Document:
     opening: Imports | None
     fingerprint: str
     is_script: bool
+    alone: bool
     strict: bool
     minutes: int
     problems: tuple[Problem, ...]
@@ -116,7 +120,7 @@ def read_document(source: Source, roots: frozenset[str], required: bool) -> Read
     parsed = parse(source.text)
     mistakes = [Problem(source.path, line, message) for line, message in parsed.mistakes]
     code = fingerprint(parsed) if parsed.tree else ""
-    head, parsed = _without_head(source, parsed, required)
+    head, parsed = without_head(source, parsed, required)
     sections = split_sections(parsed)
     if not required:
         sections = tuple(map(_with_items, sections))
@@ -143,6 +147,7 @@ def read_document(source: Source, roots: frozenset[str], required: bool) -> Read
         opening=opening_imports(parsed.tree) if parsed.tree else None,
         fingerprint=code,
         is_script=re.search(r"^if __name__ ==", source.text, re.MULTILINE) is not None,
+        alone=_runs_alone(parsed),
         strict=required,
         minutes=_minutes(parsed),
         problems=(
@@ -160,7 +165,7 @@ def read_document(source: Source, roots: frozenset[str], required: bool) -> Read
     )
 
 
-def _without_head(source: Source, parsed: Parsed, required: bool) -> tuple[Head, Parsed]:
+def without_head(source: Source, parsed: Parsed, required: bool) -> tuple[Head, Parsed]:
     """What the module docstring says of the file, and the file with what is left of that."""
     if not required:
         parsed = replace(parsed, blocks=tuple(map(_in_its_markup, parsed.blocks)))
@@ -184,6 +189,12 @@ def _unknown(path: str, meta: FrontMatter, definitions: dict[str, str]) -> Itera
         if name not in definitions:
             message = f"exercises: no {name} is defined; name a class or function"
             yield Problem(path, meta.line("exercises", at), message)
+
+
+def _runs_alone(parsed: Parsed) -> bool:
+    """Whether there is code, and it neither imports by its place in a package nor asks for that."""
+    code = "".join(block.text for block in parsed.blocks if block.kind == "code")
+    return parsed.tree is not None and bool(code.strip()) and not ROOTED.search(code)
 
 
 def _minutes(parsed: Parsed) -> int:

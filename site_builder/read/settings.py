@@ -7,6 +7,7 @@ without that table is rendered too: every setting has a default that suits a str
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from dataclasses import dataclass, field, fields
@@ -44,6 +45,10 @@ class Settings:
     | `templates` | the same for templates; one may begin `{% extends "ours/base.html" %}` |
     | `url` | where the site will stand, for canonical links, feed, [posters](../link/poster.py) |
     | `repository`, `branch` | where a page's links to its source lead |
+    | `install` | what `pip install` needs to be given, for the pages' code to run anywhere |
+    | `calls` | what a notebook calls in place of a script: the first of these that its file can |
+    | `without_notebook` | files that get no notebook, by patterns |
+    | `notebooks` | the branch of a repository at GitHub that has them, for *Open in Colab* |
     | `inventories` | where other projects document their names: files of [names](inventory.py) |
     | `tests` | the folder of the tests, where `a/b/c.py` has `b/test_c.py` |
     | `grader` | the command that grades the exercises of a page, given its file |
@@ -68,6 +73,10 @@ class Settings:
     grader: str = ""
     shared: tuple[str, ...] = ()
     without_page: tuple[str, ...] = ()
+    install: str = ""
+    calls: tuple[str, ...] = ()
+    without_notebook: tuple[str, ...] = ()
+    notebooks: str = ""
     families: tuple[str, ...] = ()
     new: str = ""
     inventories: tuple[str, ...] = ()
@@ -85,6 +94,9 @@ class Settings:
         return path.endswith(".py") and not any(
             fnmatchcase(path, pattern) for pattern in self.without_page
         )
+
+    def has_notebook(self, path: str) -> bool:
+        return not any(fnmatchcase(path, pattern) for pattern in self.without_notebook)
 
     def is_shared(self, path: str) -> bool:
         return _is_below(path, self.shared)
@@ -118,7 +130,7 @@ def read_settings(root: Path, url: str | None = None) -> tuple[Settings, list[Pr
     return Settings(**{**values, "sources": tuple(inside)}), problems
 
 
-def _mistake(key: str, value: object, types: dict[str, str], root: Path) -> str:
+def _mistake(key: str, value: Any, types: dict[str, str], root: Path) -> str:
     r"""
     ## What is wrong with a value
 
@@ -128,6 +140,8 @@ def _mistake(key: str, value: object, types: dict[str, str], root: Path) -> str:
         return f"unknown key {key!r} in [tool.site_builder]; known: {', '.join(types)}"
     if key == "colours":
         return wrong_colours(value)
+    if key == "calls" and _strings(value):
+        return next((f"calls: {call!r} is no Python" for call in value if not _is_code(call)), "")
     if types[key] != "str":
         return "" if _strings(value) else f"{key} must be a list of strings"
     if not isinstance(value, str):
@@ -163,6 +177,13 @@ def _is_inside(name: str, root: Path) -> bool:
 
 def _is_below(path: str, folders: tuple[str, ...]) -> bool:
     return any(path == folder or path.startswith(folder + "/") for folder in folders)
+
+
+def _is_code(text: str) -> bool:
+    try:
+        return bool(ast.parse(text).body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
 
 
 def _strings(value: object) -> bool:

@@ -1,0 +1,72 @@
+"""Every paper's notebook runs from its first cell to its last, here for one step."""
+
+from __future__ import annotations
+
+import codeop
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from site_builder.publish.notebook import render_notebook
+from site_builder.read.cells import read_cells
+from site_builder.read.settings import read_settings
+from site_builder.read.source import Source, decode
+
+from .test_flags import ROOT, papers
+
+SETTINGS, _ = read_settings(ROOT)
+# What takes longer than a step: a page's own measures at the end, made small.
+SHORT = {"layers": 1, "context": 32}
+SMALL: dict[str, dict[str, Any]] = {
+    "papers.diffusion.ddim": {"number": 2},
+    "papers.diffusion.ddpm": {"timesteps": 21, "width": 8},
+    "papers.recurrent.lstm": {"length": 10},
+    "papers.training.data_parallel": {"processes": 2},
+    "papers.transformers.gpt2": SHORT,
+    "papers.transformers.kv_cache": {"length": 32},
+    "papers.transformers.llama": SHORT,
+    "papers.transformers.sampling.nucleus": {"texts": 1},
+    "papers.transformers.sampling.temperature": {"texts": 1},
+    "papers.transformers.sampling.top_k": {"texts": 1},
+    "papers.transformers.transformer": {"layers": 1},
+}
+
+
+def cells(paper: str) -> list[dict[str, Any]]:
+    path = paper.replace(".", "/") + ".py"
+    source = decode(path, (ROOT / path).read_bytes())
+    assert isinstance(source, Source)
+    more = read_cells(source, True), SETTINGS.install, SETTINGS.calls
+    made = render_notebook(path, source.module, *more)
+    notebook: dict[str, Any] = json.loads(made)
+    return [cell | {"source": "".join(cell["source"])} for cell in notebook["cells"]]
+
+
+@pytest.mark.parametrize("paper", list(papers()))
+def test_it_runs(paper: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    # Where Jupyter runs cells, and where whoever asks a class for its hints looks.
+    here = ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", here)
+    # As in Jupyter, what one cell imports from the future holds for the next.
+    compiled = codeop.Compile()
+    install, *code, call = [c["source"] for c in cells(paper) if c["cell_type"] == "code"]
+    assert install == f"%pip install -q {json.dumps(SETTINGS.install)}"
+    for number, text in enumerate(code):
+        exec(compiled(f"{text}\n", f"cell {number}", "exec"), here.__dict__)
+    *above, call = call.split("\n")
+    # Of processes, which would import another file than this one.
+    exec(compiled("\n".join(above), "import", "exec"), here.__dict__)
+    config = vars(here)["Config"]
+    steps = {"steps": 1} if "steps" in config.__dataclass_fields__ else {}
+    given = ", ".join(f"{k}={v!r}" for k, v in (steps | SMALL.get(paper, {})).items())
+    assert call.endswith("(Config(), Options())")
+    small = call.replace("(Config(), Options())", f"(Config({given}), Options(quiet=True))")
+    numbers = eval(compiled(small, "call", "eval"), here.__dict__)
+    assert numbers
+    assert all(isinstance(value, float) for value in numbers.values())
+    assert list(tmp_path.glob("runs/*/*/result.json"))
