@@ -125,7 +125,7 @@ deviations:
     paper: 'unbiased: $m / (m - 1)$ times that of a batch (section 3.1)'
     ours: as the paper
     others: "torch: as the paper; Flax: biased"
-    matters: "in small batches: 2 % for 60 examples, the double for two"
+    matters: "in small batches: by 2 % with 60 examples, by a factor of two with two"
     test: test_the_tracked_variance_is_unbiased
   - what: epsilon
     paper: a constant, not said which
@@ -161,11 +161,11 @@ it changes while the layers below learn, which the paper calls *internal covaria
 The obvious answer is to normalize what comes out of a layer now and then, between two steps of the
 optimizer. It fails, since the optimizer does not know of it. Let a step raise a bias $b$, and
 subtract the mean afterwards. The output is as before, the loss is as before, and so is the
-gradient. The bias grows for ever and nothing comes of it (section 2).
+gradient. The bias grows forever, and the loss does not fall (section 2).
 
 So normalization must be a part of the network, with the gradient going *through* mean and
-variance. Those of the whole data set would be too dear at each step. Those of the minibatch are at
-hand.
+variance. Those of the whole data set would cost too much at each step. Those of the minibatch are
+at hand.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -534,8 +534,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     The plain network stands still for hundreds of steps, until its upper layers begin to tell
     images apart, and then learns fast. The normalized one learns from the first step on. At five
     times the rate the plain one is thrown to where its sigmoids are flat and never comes back. With
-    a tenth of the weights it does come off the ground, but late; to the other they are the same
-    weights.
+    a tenth of the weights it does get off the ground, but late. To the normalized one the scale of
+    the weights makes no difference.
 
     Is it the transform, then, or only a good start? We gave the plain network larger weights, too.
     With eight times the weights, and a lower rate, the differences between images survive all
