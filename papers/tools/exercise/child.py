@@ -28,7 +28,7 @@ from papers.tools.mutate.trial import enter, given
 # Plugins are loaded before pytest can rewrite what they assert.
 LOADED = "ignore::pytest.PytestAssertRewriteWarning"
 # Grading takes seconds: no training.
-QUICK = "not training and not slow and not browser"
+QUICK = "not training and not browser"
 
 
 class Witness:

@@ -210,10 +210,9 @@ def judged(
         count = len({outcome.test for outcome in tried if name in outcome.entered})
         if alone.failed and tests:
             verdicts[name] = False, *alone.said()
-        elif count:
-            verdicts[name] = True, f"passed, {counted(count, 'test')}", 0
         else:
-            verdicts[name] = False, "no test calls it", 0
+            # A test may call it in a process of its own, which nobody counts.
+            verdicts[name] = True, f"passed, {counted(count, 'test')}" if count else "passed", 0
     if tests and all(passed for passed, _, _ in verdicts.values()):
         said, line = all_of_it.said()
         told = f"right alone, and not with the others that you wrote: {said}"
@@ -264,10 +263,10 @@ def check(paper: Path) -> list[Grade]:
         grades = []
         for name in names:
             entering = [o.test for o in outcomes if name in o.entered]
-            run = examiner.run(blank(own, [name]), entering, stop=True) if entering else []
+            run = examiner.run(blank(own, [name]), entering, stop=True)
             failed = next((o for o in run if o.told), None)
-            told = f"graded by {counted(len(entering), 'test')}, as {failed.name}" if failed else (
-                "no test without training notices that it has no body; write one"
-            )  # fmt: skip
+            told = "no test without training notices that it has no body; write one"
+            if failed:
+                told = f"graded by {counted(max(len(entering), 1), 'test')}, as {failed.name}"
             grades.append(Grade(paper, lines[name], name, failed is not None, told))
     return grades
