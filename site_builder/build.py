@@ -37,6 +37,7 @@ from site_builder.publish.write import Manifest, read_manifest, write_site
 from site_builder.read.inventory import read_inventories
 from site_builder.read.settings import read_settings
 from site_builder.read.source import find_pages, page_of
+from site_builder.read.texts import located, outrun
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +90,12 @@ class Builder:
         more = self._comparisons, found.others, outside, self.forms
         linked = link_all(self._drafts, stubs, settings, *more)
         unreadable = {*found.problems, *undrafted}
-        every = {*problems, *taken, *unread, *unreadable, *linked.problems}
+        stale = outrun(found.pages, self.root)
+        every = {*problems, *taken, *unread, *unreadable, *linked.problems, *stale}
         if self.out is None:
             return Report(len(linked.pages), (), self._check(linked, every))
-        done, wrong = in_order(every, WITHOUT_KATEX), {problem.path for problem in every}
+        wrong = {problem.path for problem in every}
+        done = in_order(located(every, self.root), WITHOUT_KATEX)
         files, kept, flawed = self._plan(linked, wrong, old, self.out)
         # A file that cannot be read at all has no page now, but may have had one.
         for problem in unreadable:
@@ -178,7 +181,8 @@ class Builder:
         known |= {each.url for each in changes if not wrong.isdisjoint(each.paths)}
         looked = check_files(files, linked.site.base_path, known)
         unsaid = (problem for problem in looked if problem.path not in known)
-        return in_order({*found, *linked.lapses, *unsaid}, WITHOUT_KATEX)
+        said = located({*found, *linked.lapses, *unsaid}, self.root)
+        return in_order(said, WITHOUT_KATEX)
 
 
 def _seen(page: Leaf | Comparison, site: Site) -> tuple[object, object]:

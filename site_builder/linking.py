@@ -124,7 +124,9 @@ def link_all(
     results, figures = evidence.results, evidence.drawings
     related, edges, problems = relate(ordered, settings)
     equal, unequal = equalities(ordered, settings)
-    changed = read_dates(root, list(stubs), commit_mark(root))
+    files = {path: stub.document.file for path, stub in stubs.items()}
+    dates = read_dates(root, list(files.values()), commit_mark(root))
+    changed = {path: dates[file] for path, file in files.items()}
     index = cards(documents, results, changed, figures)
     around, places = neighbours(ordered, index), stops(settings.paths, documents)
 

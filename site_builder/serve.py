@@ -22,7 +22,7 @@ from site_builder.build import Builder, Report
 from site_builder.problem import BuildError
 from site_builder.publish.search import INDEX
 from site_builder.read.settings import read_settings
-from site_builder.read.source import SKIPPED, page_of, url_of
+from site_builder.read.source import SKIPPED, TEXT, page_of, url_of
 from site_builder.server import HOST, Handler, Listeners, Server
 
 # After so many half seconds without an edit its author pauses.
@@ -113,7 +113,8 @@ def _watch(builder: Builder, listeners: Listeners, address: str, out: Path) -> N
 
 def _page(changed: Iterable[tuple[object, str]], root: Path, out: Path) -> str:
     """The address of the page of what was edited, if one has a page."""
-    files = sorted(Path(path) for _, path in changed if path.endswith(".py"))
+    edited = {path.removesuffix(TEXT) for _, path in changed}
+    files = sorted(Path(path) for path in edited if path.endswith(".py"))
     names = (file.relative_to(root).as_posix() for file in files if file.is_relative_to(root))
     return next((url_of(name) for name in names if (out / page_of(name)).is_file()), "")
 

@@ -57,6 +57,7 @@ class Page:
     url: str
     root: str
     path: str
+    file: str
     title: str
     summary: str
     lead: str
@@ -121,7 +122,7 @@ def compose(
     A page out of its parts.
     """
     document = draft.document
-    meta, path, url = document.meta, document.path, document.url
+    meta, path, url, file = document.meta, document.path, document.url, document.file
     repository = settings.repository.rstrip("/")
     label, address = meta.link
     parts = (
@@ -136,6 +137,7 @@ def compose(
         url=url,
         root="../" * url.count("/"),
         path=path,
+        file=file,
         title=document.title,
         summary=document.summary,
         lead=meta.summary,
@@ -145,10 +147,10 @@ def compose(
         year=meta.year,
         link=Link(label, address) if address else None,
         minutes=document.minutes,
-        run=f"python {shlex.quote(path)}" if document.is_script else "",
+        run=f"python {shlex.quote(path)}" if document.is_script and file == path else "",
         begin=_begin(document, settings.install),
-        source=f"{repository}/blob/{quote(settings.branch)}/{quote(path)}" if repository else "",
-        raw=f"{repository}/raw/{quote(settings.branch)}/{quote(path)}" if repository else "",
+        source=f"{repository}/blob/{quote(settings.branch)}/{quote(file)}" if repository else "",
+        raw=f"{repository}/raw/{quote(settings.branch)}/{quote(file)}" if repository else "",
         download=quote(path.split("/")[-1]),
         report=f"{repository}/issues/new?title={quote(document.title)}:" if repository else "",
         bibtex=bibtex(meta),

@@ -21,7 +21,7 @@ from site_builder.read.look import look_files
 from site_builder.read.mutants import LIST
 from site_builder.read.proofs import tests_below
 from site_builder.read.settings import Settings
-from site_builder.read.source import read_file
+from site_builder.read.source import file_of, read_file
 
 
 def digest_inputs(
@@ -48,11 +48,16 @@ def digest_inputs(
 
 
 def digest_sources(paths: Iterable[str], root: Path) -> dict[str, bytes]:
-    """By path; that of a file that cannot be read is empty."""
+    """By path."""
     found = dict.fromkeys(paths, b"")
     for path in found:
+        digest = hashlib.sha256()
         with contextlib.suppress(OSError):
-            found[path] = hashlib.sha256(read_file(root / path, root)).digest()
+            # What was made of a text is compared with it.
+            if (text := file_of(path, root)) != root / path:
+                digest.update(read_file(text, root))
+            digest.update(read_file(root / path, root))
+        found[path] = digest.digest()
     return found
 
 

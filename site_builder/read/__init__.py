@@ -7,6 +7,7 @@ Text into values, and no HTML yet: what a folder holds, and what each file in it
 |---|---|
 | [settings](settings.py), [routes](routes.py), [colours](colours.py) | `pyproject.toml` → values |
 | [source](source.py), [dates](dates.py) | folder → sources, and when each changed |
+| [literate](literate.py), [pylit](pylit.py), [texts](texts.py) | prose with code in it ↔ code |
 | [comments](comments.py), [literals](literals.py) | what comments and docstrings say |
 | [blocks](blocks.py) | text → code, comments and docstrings; lossless |
 | [conventions](conventions.py) | text → its markup, with the items of its sections |

@@ -47,17 +47,19 @@ class Document:
     r"""
     ## What other pages may ask of a file
 
-    `title` and `summary` are what its author calls it, or what its first lines make of it, and
-    `said` what is said of its sections, by their anchors. `definitions` gives each class and
-    function the anchor under which it is found, `names` says what the module's own names stand for,
-    `named` what its code names that may have a page, and `mentions` the files that its prose links
-    to. `imports` are what it imports, `packages` from which, and `opening` where it begins to.
-    `fingerprint` stands for the code that runs, and is empty where Python cannot read it.
-    `is_script` says that the file does something when it is run, `alone` that it can be run line by
-    line as well, `strict` that it must have front matter, and `minutes` how long it takes to read.
+    `file` is the one that was read. `title` and `summary` are what its author calls it, or what its
+    first lines make of it, and `said` what is said of its sections, by their anchors. `definitions`
+    gives each class and function the anchor under which it is found, `names` says what the module's
+    own names stand for, `named` what its code names that may have a page, and `mentions` the files
+    that its prose links to. `imports` are what it imports, `packages` from which, and `opening`
+    where it begins to. `fingerprint` stands for the code that runs, and is empty where Python
+    cannot read it. `is_script` says that the file does something when it is run, `alone` that it
+    can be run line by line as well, `strict` that it must have front matter, and `minutes` how long
+    it takes to read.
     """
 
     path: str
+    file: str
     module: str
     page: str
     url: str
@@ -131,6 +133,7 @@ def read_document(source: Source, roots: frozenset[str], required: bool) -> Read
     title = head.meta.title or head.title or _name(source)
     return Reading(
         path=source.path,
+        file=source.origin or source.path,
         module=source.module,
         page=source.page,
         url=source.url,

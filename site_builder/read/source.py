@@ -27,6 +27,9 @@ SKIPPED = re.compile(r"^(\..*|__pycache__|node_modules|.*\.egg-info)$")
 # The file by which a built site is known; see [writing](../publish/write.py).
 MANIFEST = ".site_builder.json"
 
+# What a text source is called beside the name of its code.
+TEXT = ".txt"
+
 # Python ends a line at `\n`, `\r\n` and a lone `\r`, and nowhere else. `str.splitlines` also ends
 # one at form feeds and at half a dozen Unicode separators, which would shift every line number
 # below them.
@@ -40,13 +43,14 @@ class Source:
 
     `text.encode(encoding)` is the file, byte for byte: line endings, form feeds and a byte order
     mark stay as they are. `package` is the name of the folder that is rendered, where that is
-    itself a package.
+    itself a package, and `origin` the path of the [text](texts.py) that this is the code of.
     """
 
     path: str
     text: str
     encoding: str
     package: str = ""
+    origin: str = ""
 
     @property
     def module(self) -> str:
@@ -160,10 +164,12 @@ class Found(NamedTuple):
 
 
 def find_pages(settings: Settings, out: Path | None = None) -> Found:
+    """A text source is known by the path of its code, which need not be there."""
     pages: list[str] = []
     others: dict[str, Path] = {}
     files, problems = find_files(settings, out)
-    for path, file in files:
+    texts = {path.removesuffix(TEXT): file for path, file in files if path.endswith(f".py{TEXT}")}
+    for path, file in sorted({**texts, **dict(files)}.items()):
         if not settings.has_page(path):
             others[path] = file
         elif path.isprintable():
@@ -173,17 +179,10 @@ def find_pages(settings: Settings, out: Path | None = None) -> Found:
     return Found(pages, others, problems)
 
 
-def read_source(path: str, root: Path, package: str) -> Source | Problem:
-    r"""
-    ## Read a page's file
-
-    A link that leads nowhere is a mistake only here, where a page was meant to come of it.
-    """
-    try:
-        raw = read_file(root / path, root)
-    except OSError as error:
-        return Problem(path, 1, f"cannot be read: {error.strerror}; mend or remove it")
-    return decode(path, raw, package)
+def file_of(path: str, root: Path) -> Path:
+    """Where a page is written: as a text, if there is one."""
+    text = root / (path + TEXT)
+    return text if path.endswith(".py") and text.is_file() else root / path
 
 
 def read_file(file: Path, root: Path) -> bytes:

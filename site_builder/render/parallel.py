@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from site_builder.problem import Problem
 from site_builder.read.document import read_document
-from site_builder.read.source import Source, read_source
+from site_builder.read.source import Source, file_of
+from site_builder.read.texts import read_page
 from site_builder.render.draft import Stub, draft
 
 # Bytes of source below which starting a process takes longer than the work.
@@ -58,12 +59,12 @@ def draft_all(tasks: list[Task]) -> Iterator[Packed | Problem]:
 
 
 def _size(task: Task) -> int:
-    file = task.root / task.path
+    file = file_of(task.path, task.root)
     return file.stat().st_size if file.is_file() else 0
 
 
 def _draft_one(task: Task) -> Packed | Problem:
-    source = read_source(task.path, task.root, task.package)
+    source = read_page(task.path, task.root, task.package)
     if isinstance(source, Problem):
         return source
     made = draft(read_document(source, task.roots, task.required))

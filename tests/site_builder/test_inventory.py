@@ -16,7 +16,8 @@ from site_builder.read import inventory
 from site_builder.read.document import read_document
 from site_builder.read.inventory import main, pack, read_inventories, read_objects, unpack
 from site_builder.read.settings import read_settings
-from site_builder.read.source import Source, find_pages, read_source
+from site_builder.read.source import Source, find_pages
+from site_builder.read.texts import read_page
 
 from .conftest import ROOT, Tree
 
@@ -162,7 +163,7 @@ def test_what_we_link_to_exists() -> None:
     settings, _ = read_settings(ROOT)
     known, problems = read_inventories(settings)
     assert problems == []
-    sources = (read_source(path, ROOT, "") for path in find_pages(settings).pages)
+    sources = (read_page(path, ROOT, "") for path in find_pages(settings).pages)
     roots = frozenset(name.split(".")[0] for name in known)
     names = {
         name

@@ -9,7 +9,8 @@ import pytest
 from site_builder.build import Builder
 from site_builder.read.document import read_document
 from site_builder.read.settings import read_settings
-from site_builder.read.source import Source, find_pages, read_source
+from site_builder.read.source import Source, find_pages
+from site_builder.read.texts import read_page
 from site_builder.render import reader
 from site_builder.render.draft import draft
 from site_builder.render.math import NO_MACROS, Formula, typeset
@@ -79,7 +80,7 @@ def test_no_formula_of_ours_looks_different(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(reader, "typeset", note)
     settings, _ = read_settings(ROOT)
     for path in find_pages(settings).pages:
-        source = read_source(path, ROOT, "")
+        source = read_page(path, ROOT, "")
         assert isinstance(source, Source)
         draft(read_document(source, frozenset(), False))
     marks = 0

@@ -16,7 +16,18 @@ BUILDER = ROOT / "site_builder"
 WINGS = re.findall(r"^\| \[(\w+)\]", (BUILDER / "__init__.py").read_text(), re.MULTILINE)
 # What every stage may know, and what may know every stage.
 BELOW = {"problem", "assets"}
-ABOVE = {"store", "drafts", "evidence", "linking", "build", "new", "server", "serve", "__main__"}
+ABOVE = {
+    "store",
+    "drafts",
+    "evidence",
+    "linking",
+    "build",
+    "new",
+    "text",
+    "server",
+    "serve",
+    "__main__",
+}
 MODULES = sorted(BUILDER.rglob("*.py"))
 
 

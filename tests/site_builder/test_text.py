@@ -1,0 +1,220 @@
+"""Prose first: a page as a text with code in it, by pylit, and the code again to the last byte."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from site_builder import text as command
+from site_builder.build import Builder
+from site_builder.read.literate import from_comments, to_comments
+from site_builder.read.pylit import MISSING, Refused, pylit
+from site_builder.read.texts import code_of, text_of
+
+from .conftest import ROOT, Tree
+
+FILES = sorted([*(ROOT / "papers").rglob("*.py"), *(ROOT / "site_builder").rglob("*.py")])
+PAPERS = [file for file in FILES if re.search("^paper: ", file.read_text(), re.MULTILINE)]
+STRING = """---
+title: A string
+summary: Five lines that swing.
+---
+
+# A string
+
+Plucked, it obeys $u_{tt} = c^2 u_{xx}$::
+
+    import numpy as np
+
+
+## One step
+
+Of `before` and `now`::
+
+    def step(before, now, r):
+
+### What it gives
+
+The next row of the movie. The ends are held::
+
+        after = np.zeros_like(now)
+
+Everything between swings::
+
+        bend = now[2:] - 2 * now[1:-1] + now[:-2]
+
+::
+
+        return 2 * now[1:-1] - before[1:-1] + r**2 * bend
+"""
+CODE = '''r"""
+---
+title: A string
+summary: Five lines that swing.
+---
+
+# A string
+
+Plucked, it obeys $u_{tt} = c^2 u_{xx}$:
+"""
+
+import numpy as np
+
+
+# ## One step
+#
+# Of `before` and `now`:
+def step(before, now, r):
+    r"""
+    ### What it gives
+
+    The next row of the movie. The ends are held:
+    """
+    after = np.zeros_like(now)
+    # Everything between swings:
+    bend = now[2:] - 2 * now[1:-1] + now[:-2]
+    return 2 * now[1:-1] - before[1:-1] + r**2 * bend
+'''
+
+
+def test_every_paper_comes_back_to_the_last_byte() -> None:
+    assert len(PAPERS) >= 22
+    for file in PAPERS:
+        code = file.read_bytes().decode()
+        text = text_of(code)
+        assert code_of(text).text == code, file
+        # Most of its prose is prose there, and not a comment or docstring of indented code.
+        lines = text.splitlines()
+        assert "# " + code.split("\n# ", 1)[1].split("\n")[0] in lines, file
+        assert sum(line == "::" for line in lines) > text.count('    r"""') * 3, file
+
+
+def test_all_other_files_come_back_too() -> None:
+    """Without pylit, which is what takes long."""
+    for file in FILES:
+        code = file.read_text()
+        made = from_comments(to_comments(code))
+        assert made.text == code, file
+        assert len(made.origins) == len(made.lines)
+
+
+def test_a_text_becomes_code() -> None:
+    made = code_of(STRING)
+    assert made.text == CODE
+    given = STRING.splitlines()
+    for line, origin in zip(made.lines, made.origins, strict=True):
+        if words := line.strip(' #"r'):
+            assert given[origin - 1].strip(' #"r').rstrip(":") == words.rstrip(":")
+
+
+@pytest.mark.parametrize(
+    ("code", "left"),
+    [
+        # Below a header this would become a docstring, and in one line a docstring of one line.
+        ("def f():\n    # Why\n    return 1\n", "    # Why"),
+        ('def f():\n    r"""\n    One.\n    """\n    return 1\n', '    r"""'),
+        ('def f():\n    """\n    One.\n\n    Two.\n    """\n    return 1\n', '    """'),
+        # The second of two has no code between.
+        ('def f():\n    """One."""\n    # Why\n    return 1\n', "    # Why"),
+        ("x = 1\n# Right below\ny = 2\n", "# Right below"),
+        ("def f():\n    x = 1\n    # Thus::\n    return x\n", "    # Thus::"),
+    ],
+)
+def test_prose_that_would_come_back_different_stays_in_the_code(code: str, left: str) -> None:
+    text = text_of(code)
+    assert "    " + left in text.splitlines()
+    assert code_of(text).text == code
+
+
+def test_what_cannot_come_back_has_its_line() -> None:
+    for code, line in [("x = 1\r\n", 1), ('x = """\n\n# Title\n\n"""\n', 4), ("x = 1", 1)]:
+        with pytest.raises(Refused, match="this would come back different from a text") as refused:
+            text_of(code)
+        assert refused.value.line == line
+
+
+def page(root: Path) -> str:
+    """Without the name of the file and the time of the build."""
+    text = (root / "site" / "string.html").read_text()
+    return re.sub(r"string\.py(?:\.txt)?|\d{4}-\d\d-\d\dT[\d:+]+", "", text)
+
+
+def test_a_page_written_prose_first_is_the_page(tree: Tree) -> None:
+    root = tree({"string.py": CODE})
+    assert Builder(root, root / "site").build().problems == ()
+    shown = page(root)
+    (root / "string.py").unlink()
+    tree({"string.py.txt": STRING})
+    assert Builder(root, root / "site").build().problems == ()
+    assert page(root) == shown
+    assert (root / "site" / "string.py").read_text() == CODE
+    assert "<code>string.py.txt</code>" in (root / "site" / "string.html").read_text()
+
+
+def test_problems_are_at_lines_of_the_text(tree: Tree) -> None:
+    def said(text: str) -> list[str]:
+        report = Builder(tree({"string.py.txt": text}), None).build()
+        return [str(problem) for problem in report.problems]
+
+    gone = "gone.py leads nowhere: there is no gone.py"
+    assert said(STRING.replace("between swings", "[swings](gone.py)")) == [
+        f"string.py.txt:25: {gone}; write an address from string.py"
+    ]
+    assert said(STRING.replace("title: A", "titel: A"))[0].startswith(
+        "string.py.txt:2: unknown key"
+    )
+    (wrong,) = said(STRING.replace("before, now, r):", "before, now, r:"))
+    assert re.match(r"string\.py\.txt:1[6-9]: Python \S+ cannot read the file", wrong)
+    (below,) = said(STRING.replace("        bend", "  bend"))
+    told = "pylit: code block contains line less indented than 4 spaces; indent all code by as much"
+    assert below == f"string.py.txt:27: {told}"
+    (close,) = said(STRING.replace("::\n\n        return", "::\n        return"))
+    assert close == "string.py.txt:30: code begins here; leave a blank line below the ::"
+
+
+def test_code_beside_its_text_is_what_the_text_says(tree: Tree) -> None:
+    root = tree({"string.py.txt": STRING, "string.py": CODE})
+    builder = Builder(root, root / "site")
+    assert builder.build().problems == ()
+    tree({"string.py": CODE + "\n"})
+    (problem,) = builder.build().problems
+    assert str(problem).startswith("string.py.txt:1: the code of string.py beside it is not what")
+
+
+def test_without_pylit_one_line_says_what_brings_it(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tree({"string.py.txt": STRING, "other.py": "x = 1\n"})
+    monkeypatch.setenv("PATH", os.devnull)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    pylit.cache_clear()
+    report = Builder(root, root / "site").build()
+    assert [str(problem) for problem in report.problems] == [f"string.py.txt:1: {MISSING}"]
+    assert (root / "site" / "other.html").is_file()
+    assert command.main([str(root / "other.py")]) == 1
+    assert capsys.readouterr().err == f"{root / 'other.py'}:1: {MISSING}\n"
+
+
+def test_the_command_converts_both_ways(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tree({"string.py": CODE, "notes.md": ""})
+    code, text = root / "string.py", root / "string.py.txt"
+    assert command.main([str(code)]) == 0
+    assert capsys.readouterr().out == f"{text}\n"
+    assert command.main([str(text)]) == 0
+    assert code.read_text() == CODE
+    # Who has edited one since does not lose it.
+    code.write_text(CODE.replace("swings", "moves"))
+    os.utime(text, (1, 1))
+    capsys.readouterr()
+    assert command.main([str(text)]) == 1
+    told = f"is newer than {text}, and would be lost; --force writes over it"
+    assert capsys.readouterr().err == f"{code}:1: {told}\n"
+    assert "moves" in code.read_text()
+    assert command.main([str(text), "--force"]) == 0
+    assert code.read_text() == CODE
+    assert command.main([str(root / "notes.md")]) == 1
+    assert "is neither Python nor a text source" in capsys.readouterr().err
