@@ -127,6 +127,14 @@ def test_a_text_becomes_code() -> None:
 def test_prose_that_would_come_back_different_stays_in_the_code(code: str, left: str) -> None:
     text = text_of(code)
     assert "    " + left in text.splitlines()
+    assert "# ::" not in text
+    assert code_of(text).text == code
+
+
+def test_a_docstring_may_be_all_there_is() -> None:
+    code = 'class Wrong(Exception):\n    """What is wrong."""\n\n\nx = 1\n'
+    text = text_of(code)
+    assert "What is wrong." in text.splitlines()
     assert code_of(text).text == code
 
 
