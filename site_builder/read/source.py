@@ -168,7 +168,8 @@ def find_pages(settings: Settings, out: Path | None = None) -> Found:
     pages: list[str] = []
     others: dict[str, Path] = {}
     files, problems = find_files(settings, out)
-    texts = {path.removesuffix(TEXT): file for path, file in files if path.endswith(f".py{TEXT}")}
+    codes = {path.removesuffix(TEXT): file for path, file in files if path.endswith(TEXT)}
+    texts = {path: file for path, file in codes.items() if settings.has_page(path)}
     for path, file in sorted({**texts, **dict(files)}.items()):
         if not settings.has_page(path):
             others[path] = file

@@ -163,6 +163,17 @@ def test_a_page_written_prose_first_is_the_page(tree: Tree) -> None:
     assert "<code>string.py.txt</code>" in (root / "site" / "string.html").read_text()
 
 
+def test_nobody_is_told_to_run_what_is_not_there(tree: Tree) -> None:
+    script = 'if __name__ == "__main__":\n    print(1)\n'
+    prose = text_of(f'"""A."""\n\n{script}')
+    root = tree({"code.py": script, "prose.py.txt": prose, "out/left.py.txt": prose})
+    tree({"pyproject.toml": '[tool.site_builder]\nwithout_page = ["out/*.py"]\n'})
+    assert Builder(root, root / "site").build().pages == 2
+    code, page = ((root / "site" / f"{name}.html").read_text() for name in ("code", "prose"))
+    assert 'class="run ' in code
+    assert 'class="run ' not in page
+
+
 def test_problems_are_at_lines_of_the_text(tree: Tree) -> None:
     def said(text: str) -> list[str]:
         report = Builder(tree({"string.py.txt": text}), None).build()
@@ -180,6 +191,8 @@ def test_problems_are_at_lines_of_the_text(tree: Tree) -> None:
     (below,) = said(STRING.replace("        bend", "  bend"))
     told = "pylit: code block contains line less indented than 4 spaces; indent all code by as much"
     assert below == f"string.py.txt:27: {told}"
+    (inside,) = said(STRING.replace("zeros_like(now)\n", "zeros_like(now)\n  x = 1\n"))
+    assert inside == f"string.py.txt:24: {told}"
     (close,) = said(STRING.replace("::\n\n        return", "::\n        return"))
     assert close == "string.py.txt:30: code begins here; leave a blank line below the ::"
 

@@ -41,6 +41,8 @@ def double(x: Tensor, twice: bool = False) -> Tensor:
     """
     # A sum is exact.
     y = x + x  # (B, C)
+    if not x.ndim:
+        return y  # ()
     if twice:
         # And again.
         y = y + y
@@ -137,6 +139,22 @@ def test_a_twin_has_the_prose_and_no_bodies(project: Path) -> None:
     assert 'Tensor: raise NotImplementedError("write forward, which returns (B, C)")\n' in text
     assert text.endswith(PAPER[PAPER.index("def both") :])
     assert unwritten(text, names_of(Path(FILE))) == {"double", "Gate.forward"}
+
+
+@pytest.mark.slow
+def test_without_what_the_tests_need_one_line_says_what_brings_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    brings = "pip install -e '.[test]' brings what grades\n"
+    written(both="return double(Gate()(x))")
+    tests = Path("tests/toy/test_gates.py")
+    tests.write_text(f"import nonesuch\n{TESTS}")
+    assert main([FILE]) == 1
+    told = "ModuleNotFoundError: No module named 'nonesuch'"
+    assert capsys.readouterr() == ("", f"{tests}:1: {told}; {brings}")
+    monkeypatch.setattr("papers.tools.exercise.__main__.find_spec", lambda _: None)
+    assert main([FILE]) == 1
+    assert capsys.readouterr() == ("", f"{FILE}:1: pytest is not installed; {brings}")
 
 
 def test_a_class_stands_for_what_can_be_written_in_it(project: Path) -> None:

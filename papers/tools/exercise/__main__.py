@@ -12,13 +12,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 from papers.common.errors import UserError
 from papers.tools.each import for_each
-from papers.tools.exercise.grade import Grade, check, counted, grade
-from papers.tools.exercise.twin import blank, names_of
+from papers.tools.exercise.twin import NEEDED, blank, names_of
 
 
 def write(paper: Path, twin: Path) -> str:
@@ -39,10 +38,19 @@ def write(paper: Path, twin: Path) -> str:
     return f"{twin.as_posix()} {told}.\nWrite them, and give the same command again."
 
 
-def told(grades: Iterable[Grade]) -> tuple[str, bool]:
-    grades = list(grades)
+def graded(paper: Path, twin: Path | None) -> tuple[str, bool]:
+    r"""
+    ## Grade it
+
+    Or, without a twin, the paper itself. A twin can be written where no tests can be run.
+    """
+    if find_spec("pytest") is None:
+        raise UserError(f"{paper.as_posix()}:1: pytest is not installed; {NEEDED}")
+    from papers.tools.exercise.grade import check, grade
+
+    grades = grade(paper, twin) if twin else check(paper)
     passed = sum(grade.passed for grade in grades)
-    total = f"{passed} of {counted(len(grades), 'exercise')} passed"
+    total = f"{passed} of {len(grades)} exercise{'s' * (len(grades) != 1)} passed"
     return "\n".join([*map(str, grades), total]), passed == len(grades)
 
 
@@ -66,9 +74,9 @@ def main(given: list[str] | None = None) -> int:
         nonlocal failed
         twin = args.out / Path(*paper.parts[1:])
         if args.check:
-            said, passed = told(check(paper))
+            said, passed = graded(paper, None)
         elif args.grade or twin.exists():
-            said, passed = told(grade(paper, twin))
+            said, passed = graded(paper, twin)
         else:
             said, passed = write(paper, twin), True
         failed |= not passed

@@ -23,6 +23,7 @@ from papers.common.errors import UserError
 from papers.tools.exercise.child import EVENTS, examine
 from papers.tools.exercise.told import Told
 from papers.tools.exercise.twin import (
+    NEEDED,
     blank,
     body_of,
     fill,
@@ -38,6 +39,7 @@ from papers.tools.shapes.read import first_line
 
 # Seconds that one test may take on a busy machine. All of a paper's should take ten.
 PATIENCE = 120.0
+LACKING = "ModuleNotFoundError"
 
 
 class Grade(NamedTuple):
@@ -109,6 +111,10 @@ class Examiner:
         lines = file.read_text(encoding="utf-8").splitlines()
         file.unlink()
         outcomes = list(read_events(lines))
+        for outcome in outcomes:
+            # Not the reader's doing: the tests themselves import it.
+            if "::" not in outcome.test and outcome.told and LACKING in outcome.told.text[:20]:
+                raise UserError(f"{outcome.test}:1: {outcome.told.text}; {NEEDED}")
         if not outcomes:
             raise UserError(f"{self.tests.as_posix()}:1: no test of it could be run; try pytest")
         if not ended:

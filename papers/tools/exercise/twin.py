@@ -25,6 +25,8 @@ from site_builder.read.front_matter import FrontMatter
 from site_builder.read.source import split_lines
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+# What the tests of papers compare with.
+NEEDED = "pip install -e '.[test]' brings what grades"
 NOTHING = (
     "exercises: {} is nothing of this file that has a body to write; name a function or method"
 )
