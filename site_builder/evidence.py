@@ -73,5 +73,5 @@ def find_evidence(
         {p: tables.read_results(each, others, find) for p, each in documents.items()},
         {p: figure.show_figure(each, stubs[p].anchors, tree) for p, each in documents.items()},
         {p: mistakes.show_mistakes(each, told) for p, each in documents.items()},
-        {p: shapes.read_shapes(p, drafts.text, others) for p in documents},
+        {p: shapes.read_shapes(each, drafts.text, others) for p, each in documents.items()},
     )

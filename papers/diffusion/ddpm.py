@@ -118,6 +118,18 @@ mistakes:
   - what: an average that keeps what it should forget
     mutant: the average's decay inverted
     caught: test_average_follows
+worked:
+  - at: Diffusion.noisy
+    told: >-
+      A pixel of 1 and noise of 0.5, before the first of 1000 steps, and at four of them. First how
+      much of the image is left, then of the noise, then what the network sees.
+    code: |-
+      diffusion = Diffusion(1000)
+      t = torch.tensor([0, 1, 100, 500, 1000])
+      diffusion.alpha_bar[t].sqrt()
+      (1 - diffusion.alpha_bar[t]).sqrt()
+      pixel = torch.ones(5, 1, 1, 1)
+      diffusion.noisy(pixel, t, 0.5 * pixel).flatten()
 exercises: [Diffusion.noisy, Diffusion.posterior, divergence]
 ---
 

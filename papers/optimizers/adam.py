@@ -95,6 +95,21 @@ mistakes:
   - what: exchanging the two betas
     mutant: beta1 and beta2 exchanged
     caught: test_trajectory_is_that_of_torch
+worked:
+  - at: Adam.update
+    told: >-
+      Two parameters, whose gradients are a thousand times apart. The first step moves both by the
+      learning rate. Then one gradient turns round, and the next step is short: the average has
+      hardly a direction left.
+    code: |-
+      theta = torch.tensor([1.0, 1.0])
+      adam = Adam([theta], lr=0.1)
+      theta.grad = torch.tensor([10.0, 0.01])
+      adam.step()
+      theta
+      theta.grad = torch.tensor([-10.0, 0.01])
+      adam.step()
+      theta
 exercises: [corrected, Adam.update, AdaMax.update]
 ---
 

@@ -110,6 +110,18 @@ mistakes:
   - what: joining the heads before their axis is back behind the positions
     mutant: heads not put back
     caught: test_self_attention_is_torchs
+worked:
+  - at: attention_weights
+    told: >-
+      A query whose products with three keys are 4, 2 and 0. With $d_k = 4$ the scores are half of
+      that, one apart, so each weight is $e$ times the next. Below, what they would be without the
+      division.
+    code: |-
+      q = torch.tensor([[2.0, 0.0, 0.0, 0.0]])
+      k = torch.tensor([[2.0], [1.0], [0.0]]).expand(3, 4)
+      q @ k.T
+      attention_weights(q, k)
+      (q @ k.T).softmax(-1)
 exercises: [attention_weights, causal_mask, padding_mask, MultiHeadAttention.split]
 ---
 

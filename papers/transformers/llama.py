@@ -150,6 +150,17 @@ mistakes:
       weights do"
     mutant: speeds by index and not by pair
     caught: test_speeds_fall_from_one_radian
+worked:
+  - at: rotate
+    told: >-
+      With two features there is one pair, which turns by a radian for each position. The product
+      of one vector at two positions depends on their distance alone: it is the cosine of 2 at
+      positions 1 and 3, and at 5 and 7.
+    code: |-
+      x = torch.tensor([1.0, 0.0]).expand(8, 2)
+      turned = rotate(x, angles(torch.arange(8.0), 2))
+      turned[:4]
+      turned[1] @ turned[3], turned[5] @ turned[7]
 exercises: [RMSNorm.forward, SwiGLU.forward, rotate]
 changes: {from: transformers/gpt2, proof: test_with_every_part_off_it_is_gpt2}
 ---

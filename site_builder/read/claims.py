@@ -2,7 +2,8 @@ r"""
 # Claims
 
 What a paper says and how we hold it to that: the values under the keys `metrics`, `claims`,
-`deviations`, `mistakes`, `figure`, `equals` and `changes` of a [front matter](front_matter.py).
+`deviations`, `mistakes`, `worked`, `figure`, `equals` and `changes` of a
+[front matter](front_matter.py).
 """
 
 from __future__ import annotations
@@ -121,6 +122,19 @@ class Mistake:
 
 
 @dataclass(frozen=True, slots=True)
+class Worked:
+    r"""
+    ## Worked numbers
+
+    A few lines of `code` with real numbers, beside what is defined as `at`, and what they tell.
+    """
+
+    at: str
+    told: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
     r"""
     ## The figure
@@ -178,6 +192,7 @@ DEVIATION = record(
     Deviation, what=text, paper=text, ours=text, matters=text, others=text, test=text
 )
 MISTAKE = record(Mistake, what=text, mutant=text, caught=text)
+WORKED = record(Worked, at=text, told=text, code=text)
 DRAWING = record(Drawing, file=text, alt=text, caption=text)
 EQUAL = record(Equal, what=text, within=_difference, test=text)
 CHANGES = record(Changes, **{"from": text, "proof": text})

@@ -192,6 +192,10 @@ def _unknown(path: str, meta: FrontMatter, definitions: dict[str, str]) -> Itera
         if name not in definitions:
             message = f"exercises: no {name} is defined; name a class or function"
             yield Problem(path, meta.line("exercises", at), message)
+    for at, worked in enumerate(meta.worked):
+        if not definitions.get(worked.at):
+            message = f"worked: no {worked.at} is defined; name a class or function"
+            yield Problem(path, meta.line("worked", at), message)
 
 
 def _runs_alone(parsed: Parsed) -> bool:

@@ -14,7 +14,16 @@ from typing import Any
 
 from site_builder.problem import Problem
 from site_builder.read import claims
-from site_builder.read.claims import Changes, Claim, Deviation, Drawing, Equal, Metric, Mistake
+from site_builder.read.claims import (
+    Changes,
+    Claim,
+    Deviation,
+    Drawing,
+    Equal,
+    Metric,
+    Mistake,
+    Worked,
+)
 from site_builder.read.values import (
     TOP,
     Place,
@@ -52,6 +61,7 @@ class FrontMatter:
     | `claims` | what the paper claims, and the runs that show it |
     | `deviations` | where our code is not what the paper says |
     | `mistakes` | what people get wrong, and the test that notices |
+    | `worked` | small examples with real numbers, each beside what it is of |
     | `exercises` | names of the file whose bodies the reader can write |
     | `changes` | the page that this one changes a part of |
     """
@@ -76,6 +86,7 @@ class FrontMatter:
     claims: tuple[Claim, ...] = ()
     deviations: tuple[Deviation, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
+    worked: tuple[Worked, ...] = ()
     exercises: tuple[str, ...] = ()
     changes: Changes | None = None
     lines: dict[Place, int] = field(default_factory=dict, compare=False, repr=False)
@@ -129,7 +140,8 @@ READERS: dict[str, Read[Any]] = {
     "metrics": table(claims.METRIC, "metrics"), "runs": table(_arguments, "labels to arguments"),
     "shows": table(text, "names to what is to be seen"),
     "claims": each(claims.CLAIM, "claims"), "deviations": each(claims.DEVIATION, "deviations"),
-    "mistakes": each(claims.MISTAKE, "mistakes"), "exercises": NAMES, "changes": claims.CHANGES,
+    "mistakes": each(claims.MISTAKE, "mistakes"), "exercises": NAMES,
+    "worked": each(claims.WORKED, "examples"), "changes": claims.CHANGES,
 }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ WRITTEN = {
     "claims": ("what", "paper", "note"),
     "deviations": ("what", "paper", "ours", "others", "matters"),
     "mistakes": ("what",),
+    "worked": ("told",),
 }
 
 
@@ -48,10 +49,9 @@ def lines_of(document: Document) -> Iterator[tuple[int, Rendered]]:
     meta = document.meta
     if meta.figure:
         yield meta.line("figure", "caption"), _rendered(meta.figure.caption)
-    listed = ("claims", meta.claims), ("deviations", meta.deviations), ("mistakes", meta.mistakes)
-    for key, items in listed:
-        for at, item in enumerate(items):
-            for name in WRITTEN[key]:
+    for key, written in WRITTEN.items():
+        for at, item in enumerate(getattr(meta, key)):
+            for name in written:
                 yield meta.line(key, at), _rendered(getattr(item, name))
 
 

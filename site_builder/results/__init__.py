@@ -16,5 +16,6 @@ What runs gave, read back as data. A separate command records them; building a s
 | [mistakes](mistakes.py) | a record of mistakes → what each did |
 | [shapes](shapes.py) | what the lines of a file made → what stands at each of them now |
 | [fits](fits.py) | parameters of published sizes → what they need, and on what it fits |
+| [worked](worked.py) | an example and what it gave → lines |
 | [lapses](lapses.py) | front matter and a record → what is claimed and no longer on record |
 """

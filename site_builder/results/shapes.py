@@ -13,14 +13,16 @@ import functools
 import json
 import posixpath
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from site_builder.problem import Problem
 from site_builder.read.blocks import parse
+from site_builder.read.document import Document
 from site_builder.read.fingerprint import Lines, lines_of_code
 from site_builder.results.fits import Fit, fits
+from site_builder.results.worked import Example, Given, given, transcript
 
 # What numbers of Python are called, and how many numbers are said in the same breath.
 PLAIN, FEW = ("bool", "float", "int"), 6
@@ -32,11 +34,13 @@ class Shapes:
     ## What the template gets
 
     `data` leads from lines of the file, `12` or `12-15`, to what they made, as JSON for the
-    script. `changed` says that the record is of other code.
+    script. `worked` are examples with numbers, by the anchors of what they stand beside. `changed`
+    says that the record is of other code.
     """
 
     data: str
     fits: tuple[Fit, ...]
+    worked: dict[str, tuple[Example, ...]] = field(default_factory=dict)
     changed: bool = False
 
 
@@ -64,18 +68,23 @@ class Found(NamedTuple):
     lapses: tuple[Problem, ...] = ()
 
 
-def read_shapes(source: str, text_of: Callable[[str], str], others: dict[str, Path]) -> Found:
+def read_shapes(
+    document: Document, text_of: Callable[[str], str], others: dict[str, Path]
+) -> Found:
     r"""
     ## Read
 
     Of most files there is no record, so what their lines are is not asked before.
     """
+    source, meta = document.path, document.meta
     path = shapes_path(source)
-    if path not in others:
-        return Found()
     remedy = f"record it again: python -m papers.tools.shapes {source}"
+    if path not in others:
+        told = f"worked: not on record; {remedy.replace(' again', '')}"
+        unrecorded = Problem(source, meta.line("worked"), told)
+        return Found(lapses=(unrecorded,) if meta.worked else ())
     try:
-        code, rows, fitting = _read(others[path].read_text(encoding="utf-8"))
+        code, rows, fitting, examples = _read(others[path].read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         return Found(problems=(Problem(path, 1, f"{error}; {remedy}"),))
     numbers, now = _lines(text_of(source))
@@ -90,7 +99,16 @@ def read_shapes(source: str, text_of: Callable[[str], str], others: dict[str, Pa
         first, last = numbers[row.first - 1], numbers[row.last - 1]
         data[f"{first}-{last}" if last > first else f"{first}"] = "\n".join(row.made)
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return Found(Shapes(text.replace("<", "\\u003c"), fitting))
+    lapses, shown = [], dict[str, tuple[Example, ...]]()
+    for at, worked in enumerate(meta.worked):
+        anchor = document.definitions.get(worked.at, "")
+        if made := examples.get(worked.code):
+            shown[anchor] = (*shown.get(anchor, ()), Example(worked.told, transcript(worked, made)))
+        else:
+            told = f"worked: {worked.at} is not on record as it is now; {remedy}"
+            lapses.append(Problem(source, meta.line("worked", at), told))
+    shapes = Shapes(text.replace("<", "\\u003c"), fitting, shown)
+    return Found(shapes, lapses=tuple(lapses))
 
 
 # Between two builds neither changes often.
@@ -100,14 +118,14 @@ def _lines(text: str) -> Lines:
 
 
 @functools.lru_cache(maxsize=256)
-def _read(text: str) -> tuple[str, tuple[Row, ...], tuple[Fit, ...]]:
+def _read(text: str) -> tuple[str, tuple[Row, ...], tuple[Fit, ...], dict[str, Given]]:
     try:
         data = json.loads(text)
         # Each row stands on a line of its own.
         places = [at for at, line in enumerate(text.split("\n"), 1) if line.startswith('{"line"')]
         places += [1] * (len(data["lines"]) - len(places))
         rows = tuple(_row(at, row) for at, row in zip(places, data["lines"], strict=False))
-        return str(data["code"]), rows, fits(data.get("published", []))
+        return str(data["code"]), rows, fits(data.get("published", [])), given(data)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a record of shapes ({error!r})") from None
 

@@ -20,7 +20,8 @@ example that can't tell two sizes of a claim apart fails, and so does a claim th
     python -m papers.tools.shapes papers/transformers/attention.py
 
 runs the example that the tests have of a file and [records](record.py) what each line made, with a
-comment or without, and what models of [published](published.py) sizes need. From then on the same
+comment or without, the [worked](worked.py) numbers of its front matter, and what models of
+[published](published.py) sizes need. From then on the same
 `check_shapes` holds the file to its record too.
 """
 

@@ -23,6 +23,7 @@ from papers.tools.shapes.journal import Journal
 from papers.tools.shapes.read import ROOT, read_claims
 from papers.tools.shapes.sizes import ambiguous
 from papers.tools.shapes.trace import Tracer
+from papers.tools.shapes.worked import work
 
 # What this process has found right, for the command that records it.
 checked: list[Journal] = []
@@ -66,6 +67,8 @@ def check_shapes(where: ModuleType | str | Path, **sizes: int) -> Iterator[Claim
                 )
     if claims.problems:
         raise AssertionError(claims.report())
+    module = where if isinstance(where, ModuleType) else None
+    journal.worked = work(path, claims.path, module)
     if not recording and (outrun := differences(path, journal)):
         raise AssertionError("\n".join(outrun))
     checked.append(journal)

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from papers.tools.shapes.journal import Journal
 from papers.tools.shapes.made import Made
+from papers.tools.shapes.worked import front_matter, recorded
 from site_builder.read.blocks import parse
 from site_builder.read.fingerprint import Lines, lines_of_code
 from site_builder.results.shapes import shapes_path
@@ -115,7 +117,18 @@ def differences(path: Path, journal: Journal) -> list[str]:
                 line = numbers[row["line"] - 1] if 0 < row["line"] <= len(numbers) else 1
                 where = f"{journal.claims.path}:{line}: {target.name} has {made['name']}"
                 found.append(f"{where} {told}; record it again: {command(path)}")
-    return found
+    return [*found, *worked_differences(path, journal)]
+
+
+def worked_differences(path: Path, journal: Journal) -> Iterator[str]:
+    """The same of worked numbers; of an example that was changed since, nothing can be said."""
+    meta, now = front_matter(path), {row["code"]: row["made"] for row in journal.worked}
+    for row in recorded(path):
+        for was, made in zip(row["made"], now.get(row["code"], ()), strict=False):
+            if told := differs(was, made):
+                at = [worked.code for worked in meta.worked].index(row["code"])
+                where = f"{journal.claims.path}:{meta.line('worked', at)}: worked: {row['at']}"
+                yield f"{where} is on record {told}; record it again: {command(path)}"
 
 
 def command(path: Path) -> str:

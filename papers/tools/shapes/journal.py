@@ -50,6 +50,7 @@ class Journal:
     others: Rows = field(default_factory=dict)
     spelled: dict[Known, set[str]] = field(default_factory=dict)
     said: dict[int, tuple[weakref.ref[Any], str]] = field(default_factory=dict)
+    worked: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         nodes = {id(node): node for node in self.claims.statements.values()}.values()

@@ -23,8 +23,17 @@ from typing import IO
 
 from papers.common.checkpoint import write_whole
 from papers.common.errors import UserError
-from papers.tools.shapes import check
-from papers.tools.shapes.file import LIMIT, Row, common, lines_of, rows_of, to_text
+from papers.tools.shapes import check, worked
+from papers.tools.shapes.file import (
+    LIMIT,
+    TOLERANCE,
+    Row,
+    alike,
+    common,
+    lines_of,
+    rows_of,
+    to_text,
+)
 from papers.tools.shapes.published import published
 from papers.tools.shapes.read import ROOT
 from site_builder.results.shapes import shapes_path
@@ -73,14 +82,16 @@ def is_stale(given: Path) -> bool:
         data = json.loads(target_of(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return True
-    return not isinstance(data, dict) or data.get("code") != lines_of(path).fingerprint
+    if not isinstance(data, dict) or data.get("code") != lines_of(path).fingerprint:
+        return True
+    return worked.is_stale(path)
 
 
 @dataclass
 class Made:
-    """What examples made in one process: rows by file, and what was wrong."""
+    """What examples made in one process, lines and worked numbers by file; what was wrong."""
 
-    rows: dict[str, list[Row]]
+    rows: dict[str, dict[str, list[Row]]]
     wrong: dict[str, list[str]]
 
 
@@ -100,8 +111,15 @@ def record(given: list[Path]) -> Iterator[Path | UserError]:
         if wrong:
             yield from map(UserError, wrong)
             continue
-        lines = common(once.rows[name], twice.rows[name])
-        data = {"code": lines_of(path).fingerprint, "lines": lines}
+        ours, theirs = once.rows[name], twice.rows[name]
+        if differing := next(unlike(ours["worked"], theirs["worked"]), ""):
+            told = "is not the same on another machine; show fewer digits, or what does not amplify"
+            yield UserError(f"{name}:1: worked: {differing} {told}")
+            continue
+        data: Row = {"code": lines_of(path).fingerprint}
+        data["lines"] = common(ours["lines"], theirs["lines"])
+        if ours["worked"]:
+            data["worked"] = ours["worked"]
         text = to_text(data | published(name)).encode()
         if len(text) > LIMIT:
             told = f"{len(text) / 1000:.0f} kB, and at most {LIMIT // 1000} are kept"
@@ -109,6 +127,14 @@ def record(given: list[Path]) -> Iterator[Path | UserError]:
         else:
             write_whole(target_of(path), partial(write, text))
             yield target_of(Path(name))
+
+
+def unlike(rows: list[Row], others: list[Row]) -> Iterator[str]:
+    """The examples that gave other numbers the second time."""
+    for row, other in zip(rows, others, strict=True):
+        pairs = zip(row["made"], other["made"], strict=True)
+        if not all(alike(one["values"], two["values"], TOLERANCE / 2) for one, two in pairs):
+            yield row["at"]
 
 
 def write(text: bytes, file: IO[bytes]) -> None:
@@ -155,7 +181,10 @@ def run(seed: int, names: list[str]) -> None:
     tests = dict.fromkeys(test for name in names for test in examples(ROOT / name))
     pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT), *tests])
     rows = {
-        journal.claims.path: rows_of(ROOT / journal.claims.path, journal)
+        journal.claims.path: {
+            "lines": rows_of(ROOT / journal.claims.path, journal),
+            "worked": journal.worked,
+        }
         for journal in reversed(check.checked)
     }
     print(json.dumps({name: rows[name] for name in names if name in rows}))

@@ -65,6 +65,15 @@ mistakes:
   - what: forgetting to undo the sorting
     mutant: the first places in place of the likeliest
     caught: test_nucleus_is_that_of_transformers
+worked:
+  - at: nucleus
+    told: >-
+      Two of four tokens hold 0.8. The third crosses the line of 0.9 and stays, the last goes, and
+      the rest is divided by 0.95.
+    code: |-
+      logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+      nucleus(logits, 0.9)
+      nucleus(logits, 0.9).softmax(-1)
 exercises: [nucleus]
 ---
 
