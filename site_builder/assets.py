@@ -20,6 +20,8 @@ FONTS = tuple(
     KATEX / "dist" / "fonts" / f"KaTeX_{name}.ttf"
     for name in ("Typewriter-Regular", "SansSerif-Regular", "Main-Regular", "Math-Italic")
 )
+# How a book looks, which is no page.
+BOOK_SHEET = STATIC / "book" / "book.css"
 # What runs while the site is built.
 TYPESET = STATIC / "build" / "typeset.js"
 # The parts of `site.js`, in order: each may use what those before it declare.

@@ -20,11 +20,12 @@ from site_builder.drafts import Drafts
 from site_builder.link.changes import Comparisons
 from site_builder.link.comparison import Comparison
 from site_builder.link.elsewhere import Place
-from site_builder.link.forms import ENDING, NOTEBOOKS, TEXTS, form_of
+from site_builder.link.forms import ENDING, EPUB, NOTEBOOKS, TEXTS, form_of
 from site_builder.link.relations import changes_url
 from site_builder.link.site import Site, distinct
 from site_builder.linking import Leaf, Linked, link_all
 from site_builder.problem import Problem, in_order
+from site_builder.publish.book import BOOK, parts_of, render_book
 from site_builder.publish.check import check_files
 from site_builder.publish.download import render_download
 from site_builder.publish.files import Files, common_files
@@ -101,14 +102,17 @@ class Builder:
         for problem in unreadable:
             page = page_of(problem.path)
             shown = {page, changes_url(page), problem.path}
-            shown |= {form_of(problem.path, kind) for kind in self.forms}
+            shown |= {form_of(problem.path, kind) for kind in self.forms & ENDING.keys()}
             kept |= shown & old.files.keys()
         if search:
             drafts = self._drafts
             pages = ((leaf.compose(drafts), drafts.text(leaf.path)) for leaf in linked.pages)
             files |= search_files(pages, settings.language)
+            if EPUB in self.forms:
+                files[BOOK] = partial(self._book, linked)
         else:
-            kept |= {name for name in old.files if name.startswith(INDEX)}
+            later = (INDEX, BOOK) if EPUB in self.forms else INDEX
+            kept |= {name for name in old.files if name.startswith(later)}
             inputs = ""
         manifest = Manifest(inputs, {}, (), done, tuple(sorted(flawed)))
         changed = write_site(self.out, files, kept, old, manifest)
@@ -168,6 +172,13 @@ class Builder:
         module = self._drafts.module(leaf.path)
         return render_notebook(leaf.path, module, cells, settings.install, settings.calls)
 
+    def _book(self, linked: Linked) -> bytes:
+        parts = parts_of(linked.site)
+        place = {c.page: n for n, c in enumerate(c for part in parts for c in part.all)}
+        leaves = sorted((x for x in linked.pages if x.url in place), key=lambda x: place[x.url])
+        pages = (leaf.compose(self._drafts) for leaf in leaves)
+        return render_book(pages, linked.site, parts, linked.pictures)
+
     def _text(self, leaf: Leaf) -> bytes:
         place = Place(leaf.settings.url, ENDING[TEXTS])
         return render_text(self._drafts.cells(leaf.path, place))
@@ -198,4 +209,5 @@ def _seen(page: Leaf | Comparison, site: Site) -> tuple[object, object]:
         site.look,
         bool(site.years),
         site.has_paths,
+        site.book,
     )

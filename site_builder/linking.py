@@ -7,7 +7,7 @@ lies beside them, and what is wrong with any of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from site_builder.drafts import Drafts
@@ -16,7 +16,7 @@ from site_builder.link.cards import cards
 from site_builder.link.changes import Comparisons
 from site_builder.link.equality import Equality, equalities
 from site_builder.link.figure import Figure
-from site_builder.link.forms import Forms, find_forms
+from site_builder.link.forms import EPUB, Forms, find_forms
 from site_builder.link.intro import introduce
 from site_builder.link.links import Targets
 from site_builder.link.mistakes import Told
@@ -34,6 +34,7 @@ from site_builder.link.site import (
     missing,
 )
 from site_builder.problem import Problem
+from site_builder.publish.book import BOOK
 from site_builder.publish.files import assets_version, read_pictures
 from site_builder.publish.inputs import commit_mark
 from site_builder.read.dates import read_dates
@@ -145,6 +146,7 @@ def link_all(
     # An address of a picture must be a whole one.
     made = posters(*words, index, figures, results, pictures) if settings.url else Posters()
     site = compose_site(ordered, specimen, intro, settings, index, results, *more, made.site)
+    site = replace(site, book=BOOK if EPUB in asked else "")
 
     problems += [*uncompared, *unequal, *intro.problems, *unusable, *missing(settings, site)]
     problems += (problem for stub in stubs.values() for problem in stub.problems)

@@ -16,8 +16,8 @@ from site_builder.read.document import Document
 from site_builder.read.settings import Settings
 from site_builder.read.source import page_of
 
-# What may be asked for besides the pages, and how such a file's name ends.
-NOTEBOOKS, TEXTS = "notebooks", "markdown"
+# What may be asked for besides the pages; and how the name ends of what each page has.
+NOTEBOOKS, TEXTS, EPUB = "notebooks", "markdown", "epub"
 ENDING = {NOTEBOOKS: ".ipynb", TEXTS: ".md"}
 
 
@@ -54,7 +54,9 @@ def find_forms(
     already keeps it: `taken` has those.
     """
     path = document.path
-    kinds = asked - (set() if document.alone and settings.has_notebook(path) else {NOTEBOOKS})
+    kinds = (asked & ENDING.keys()) - (
+        set() if document.alone and settings.has_notebook(path) else {NOTEBOOKS}
+    )
     names = {kind: form_of(path, kind) for kind in kinds}
     names = {kind: name for kind, name in names.items() if name not in taken}
     notebook = names.get(NOTEBOOKS, "")

@@ -64,6 +64,7 @@ class Site:
     changes: tuple[Comparison, ...]
     poster: Poster | None
     updated: str
+    book: str = ""
 
     @property
     def has_paths(self) -> bool:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from site_builder.assets import HERE, TEMPLATES, TYPESET, asset_files
+from site_builder.assets import BOOK_SHEET, HERE, TEMPLATES, TYPESET, asset_files
 from site_builder.read.inventory import OURS
 from site_builder.read.look import look_files
 from site_builder.read.mutants import LIST
@@ -37,7 +37,7 @@ def digest_inputs(
     tests = tests_below(settings.root, settings.tests)
     tests += (settings.root / settings.tests).rglob(LIST) if settings.tests else ()
     inventories = [settings.root / name for name in settings.inventories]
-    ours = [*HERE.rglob("*.py"), *TEMPLATES.iterdir(), TYPESET, *OURS, *asset_files()]
+    ours = [*HERE.rglob("*.py"), *TEMPLATES.iterdir(), TYPESET, BOOK_SHEET, *OURS, *asset_files()]
     total.update(
         marks([*others, *tests, *inventories, *look_files(settings), *ours, *packages]).encode(
             errors="surrogateescape"

@@ -159,6 +159,18 @@ if __name__ == "__main__":
     ]
 
 
+def test_what_runs_either_way_is_code() -> None:
+    text = 'if __name__ == "__main__":\n    x = 1\nelse:\n    x = 2\n'
+    assert [cell.kind for cell in cells_of(text)] == ["code"]
+
+
+def test_items_are_listed_as_on_the_page() -> None:
+    text = 'def f(x):\n    """Says.\n\n    Args:\n        x (int): The x.\n    """\n    return x\n'
+    assert cells_of(text)[0].text == "Says.\n\n## Args\n\n- x (int): The x."
+    # In the house style a word with a colon is a word with a colon.
+    assert "## Args" not in cells_of(text, required=True)[0].text
+
+
 def test_a_body_is_not_left_empty() -> None:
     code = [
         c.text

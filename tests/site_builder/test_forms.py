@@ -191,9 +191,17 @@ def test_a_text_leads_to_texts(tree: Tree) -> None:
     assert "%pip" not in text
     page = (out / "string.html").read_text()
     assert '<link rel="alternate" type="text/markdown" href="string.md">' in page
-    # Where nobody knows the address of the site, from where the text is.
+    # Where nobody knows the address of the site, as seen from where the text is.
+    tree(
+        {
+            "tools/two.py": "# [noise](../noise.py#white), [a report](r.html).\nx = 1\n",
+            "tools/r.html": "",
+        }
+    )
     out = build(tree({"pyproject.toml": SETTINGS.replace("url =", "# ")}), TEXTS)
     assert "[noise](noise.md#white)" in (out / "string.md").read_text()
+    told = "[noise](../noise.md#white), [a report](r.html)."
+    assert told in (out / "tools/two.md").read_text()
 
 
 def test_the_list_has_every_text(tree: Tree) -> None:
