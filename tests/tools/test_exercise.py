@@ -310,6 +310,20 @@ def test_papers_grade_their_exercises(
     assert sum(": graded by " in line for line in lines) == len(lines) - len(names) >= 6
 
 
+def test_lines_are_those_of_the_reader() -> None:
+    """Whichever bodies of the paper stood above in what was tried."""
+    twin = blank(PAPER, ["double", "Gate.forward"])
+    lines = grade.Lines(PAPER, twin, TWIN, Path(FILE))
+
+    def number(text: str, piece: str) -> int:
+        return text[: text.index(piece)].count("\n") + 1
+
+    for piece in ("## Twice", "class Gate", "def gain", "def both", "return double(", "STEP ="):
+        assert lines.at(number(PAPER, piece)) == number(twin, piece)
+    said = f"/tmp/x/{FILE}:{number(PAPER, 'return double(')}: claims (B,)"
+    assert lines.said(said) == f"{TWIN}:{number(twin, 'return double(')}: claims (B,)"
+
+
 def test_tensors_are_compared_in_a_few_words() -> None:
     a = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
     message = "Mismatched elements: 1 / 4 (25.0%)"
