@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from papers.common.errors import UserError
 from papers.tools.check.paper import all_papers
 from papers.tools.exercise import grade
-from papers.tools.exercise.__main__ import main
+from papers.tools.exercise.__main__ import main, write
 from papers.tools.exercise.told import Compared, differing, shown, tell
 from papers.tools.exercise.twin import blank, fill, functions_of, names_of, unwritten
 
@@ -183,6 +184,8 @@ def test_a_twin_is_written_once(project: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr() == (told, "")
     TWIN.write_text(TWIN.read_text() + "\n# mine\n")
     assert main([FILE]) == 1
+    with pytest.raises(UserError, match="cannot be written: File exists"):
+        write(Path(FILE), TWIN)
     assert TWIN.read_text().endswith("# mine\n")
     lines = TWIN.read_text().splitlines()
     places = [n for n, line in enumerate(lines, 1) if "NotImplementedError(" in line]
@@ -333,6 +336,10 @@ def test_tensors_are_compared_in_a_few_words() -> None:
     assert differing(a, near, message) == told
     near[0, 1] = torch.nan
     assert "computed 2, expected nan at [0, 1]" in differing(a, near, message)
+    near[0, 0] = -torch.inf
+    infinite = a.masked_fill(a == 1, -torch.inf)
+    assert "computed 2, expected nan at [0, 1]" in differing(infinite, near, message)
+    assert "computed 3, expected 4 at [1, 0]" in differing(infinite, infinite + (a == 3), message)
     assert differing(a, a[0], "") == "computed a tensor of shape (2, 2), expected (2,)"
     told = "computed a tensor of dtype torch.float64, expected torch.float32"
     assert differing(a, a.float(), "") == told
@@ -348,6 +355,12 @@ def test_a_comparison_says_what_it_asked_for() -> None:
     error = AssertionError("assert 3 < 2")
     assert tell(error, "p.py", [], Compared(3, "<", 2)).text == "computed 3, expected < 2"
     assert tell(error, "p.py", [], None).text == "AssertionError: assert 3 < 2"
+    with pytest.raises(ValueError) as raised:
+        int("no number")
+    strange, here = raised.value, "test_a_comparison_says_what_it_asked_for"
+    assert tell(strange, "p.py", [here], None).line == 0
+    assert not tell(strange, "p.py", [here], None).text.startswith("raises")
+    assert tell(strange, __file__, [here], None).text.startswith("raises ValueError: invalid")
 
 
 def test_functions_are_found_where_they_stand() -> None:
