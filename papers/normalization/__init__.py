@@ -13,4 +13,5 @@ standard deviation, and so hands on numbers of a known size. The papers here dif
 *which* numbers share a mean and a variance.
 
 - [Batch normalization](batch_norm.py): one feature, over all examples of a batch.
+- [Layer normalization](layer_norm.py): all features of a layer, in one example.
 """

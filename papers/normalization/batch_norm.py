@@ -589,8 +589,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   faster. They see the reason in a smoother loss. The name *internal covariate shift* is hardly
 #   used any more, the layer is.
 # - **Without a batch.** The statistics of two images are noise.
-#   [Residual networks](../vision/resnet.py) for vision still normalize over batches; where batches
-#   are small, or sequences have many lengths, one takes statistics within an example instead.
+#   [Residual networks](../vision/resnet.py) still normalize over batches; where those are small,
+#   one takes groups of channels, and in sequences whole [layers](layer_norm.py).
 # - **Corrected.** Batch renormalization (Ioffe 2017, [arXiv](https://arxiv.org/abs/1702.03275))
 #   brings the statistics of training closer to those of use.
 # - **It explodes, too.** Without shortcuts, gradients grow exponentially with the number of

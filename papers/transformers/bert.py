@@ -299,7 +299,7 @@ class Pretraining(nn.Module):
     The paper does not say how weights are initialised. The released code draws them from a normal
     distribution with deviation 0.02, cut off at two deviations, and so do we at a width of 768. At
     other widths our deviation is in proportion to one over the root of the width, so that sums keep
-    their size. The $\epsilon$ of the norms is $10^{-12}$, again as released.
+    their size. [Norms](../normalization/layer_norm.py) have the released $\epsilon$ of $10^{-12}$.
     """
 
     def __init__(self, config: Config, vocabulary: int) -> None:

@@ -238,9 +238,9 @@ class RMSNorm(nn.Module):
     r"""
     ## RMSNorm
 
-    LayerNorm subtracts the mean of the features and divides by their standard deviation. Zhang
-    and Sennrich ([1910.07467](https://arxiv.org/abs/1910.07467)) keep only the second half,
-    without the mean (eq. 4):
+    [LayerNorm](../normalization/layer_norm.py) subtracts the mean of the features and divides by
+    their standard deviation. Zhang and Sennrich ([1910.07467](https://arxiv.org/abs/1910.07467))
+    keep only the second half, without the mean (eq. 4):
 
     $$
     \bar a_i = \frac{a_i}{\operatorname{RMS}(a)} \, g_i, \qquad

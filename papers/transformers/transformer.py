@@ -23,7 +23,7 @@ notation:
   '\epsilon_{ls}': smoothing
   '\text{warmup}': warmup
   '\text{step}': step
-needs: [transformers/attention]
+needs: [transformers/attention, normalization/layer_norm]
 acronyms: [FFN, PE, Noam]
 equals:
   what: "`torch.nn.TransformerEncoder` and `TransformerDecoder`"
@@ -239,7 +239,7 @@ class Residual(nn.Module):
 
     The output of a sublayer (an attention or a feed-forward network) is added to its input.
     [Dropout](../regularization/dropout.py) is applied to what is added (section 5.4). Then the
-    paper normalises the sum (section 3.1):
+    paper [normalises](../normalization/layer_norm.py) the sum (section 3.1):
 
     $$
     x_{l+1} = \operatorname{LayerNorm}(x_l + \operatorname{Sublayer}(x_l))
