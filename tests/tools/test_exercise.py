@@ -12,7 +12,7 @@ from papers.common.errors import UserError
 from papers.tools.check.paper import all_papers
 from papers.tools.exercise import grade
 from papers.tools.exercise.__main__ import main, write
-from papers.tools.exercise.told import Compared, differing, shown, tell
+from papers.tools.exercise.told import Compared, Told, differing, shown, tell
 from papers.tools.exercise.twin import blank, fill, functions_of, names_of, unwritten
 
 ROOT = Path(__file__).parents[2]
@@ -325,6 +325,15 @@ def test_lines_are_those_of_the_reader() -> None:
         assert lines.at(number(PAPER, piece)) == number(twin, piece)
     said = f"/tmp/x/{FILE}:{number(PAPER, 'return double(')}: claims (B,)"
     assert lines.said(said) == f"{TWIN}:{number(twin, 'return double(')}: claims (B,)"
+
+
+def test_what_tells_most_is_told() -> None:
+    """A comparison with somebody else's, and then any, before an exception."""
+    told = [Told("raises", 3), Told("ours and theirs", rank=0), Told("any", rank=1)]
+    outcomes = [grade.Outcome(f"tests/t.py::test_{n}", told=each) for n, each in enumerate(told)]
+    lines = grade.Lines(PAPER, PAPER, TWIN, Path(FILE))
+    assert grade.Trial(outcomes, lines).said() == ("ours and theirs (test_1 and 2 more tests)", 0)
+    assert grade.Trial(outcomes[:1], lines).said() == ("raises (test_0)", 3)
 
 
 def test_tensors_are_compared_in_a_few_words() -> None:
