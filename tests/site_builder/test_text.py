@@ -191,8 +191,8 @@ def test_problems_are_at_lines_of_the_text(tree: Tree) -> None:
     (below,) = said(STRING.replace("        bend", "  bend"))
     told = "pylit: code block contains line less indented than 4 spaces; indent all code by as much"
     assert below == f"string.py.txt:27: {told}"
-    (inside,) = said(STRING.replace("zeros_like(now)\n", "zeros_like(now)\n  x = 1\n"))
-    assert inside == f"string.py.txt:24: {told}"
+    (inside,) = said(STRING.replace("now, r):\n", "now, r):\n  x = 1\n"))
+    assert inside == f"string.py.txt:18: {told}"
     (close,) = said(STRING.replace("::\n\n        return", "::\n        return"))
     assert close == "string.py.txt:30: code begins here; leave a blank line below the ::"
 
