@@ -222,6 +222,39 @@ def test_other_markup_stays_as_it_is() -> None:
     assert prose == "```rst\nSee :class:`~a.B` of *x*.\n\n::\n\n    f(1)\n```"
 
 
+def test_a_fence_is_longer_than_those_inside() -> None:
+    text = 'def f():\n    """See :func:`g` of ```` it.\n\n    :param x: x"""\n    x = 1\n'
+    _, prose = (c.text for c in carried(Source("a.py", text, "utf-8"), False) if c.kind == "prose")
+    assert prose == "`````rst\nSee :func:`g` of ```` it.\n\n:param x: x\n`````"
+
+
+def test_what_front_matter_says_stands_first() -> None:
+    text = r'''"""
+---
+title: The string_
+summary: Of $u_t$ and `c`.
+paper: "On *strings*"
+authors: [Ann Lee, Bo Day]
+year: 1999
+doi: 10.1/x
+figure: {file: a b.svg, alt: "A [string]", caption: "Where $u_t$ is."}
+---
+
+# Strings
+
+Prose.
+"""
+'''
+    opening, prose = carried(Source("x/a.py", text, "utf-8"), True, Place("https://site.org/"))
+    assert opening.text == (
+        "# The string\\_\n\nOf $u_t$ and `c`.\n\n"
+        "Ann Lee, Bo Day, *[On \\*strings\\*](https://doi.org/10.1/x)*, 1999.\n\n"
+        "Its page: <https://site.org/x/a.html>\n\n"
+        "![A \\[string]](https://site.org/x/a%20b.svg)\n\nWhere $u_t$ is."
+    )
+    assert prose.text == "Prose."
+
+
 def test_a_text_has_all_cells_in_their_order() -> None:
     text = render_text(cells_of("# Says.\nx = '''\n```\n'''\n")).decode()
     assert text == "Says.\n\n````python\nx = '''\n```\n'''\n````\n"

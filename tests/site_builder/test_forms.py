@@ -24,7 +24,7 @@ tagline = "Simulations that explain themselves"
 url = "https://waves.org/lab"
 repository = "https://github.com/wave/lab"
 install = "wave-lab[all] @ git+https://github.com/wave/lab"
-calls = ["play(Other())", "play(Config())"]
+calls = ["play(Other())", "print(play(Config()))"]
 without_notebook = ["tools/*"]
 notebooks = "books"
 """
@@ -110,17 +110,17 @@ def test_a_notebook_installs_and_calls(tree: Tree) -> None:
             "## Run it\n\nThe file ends with what a command line does:\n\n```python\n"
             'if __name__ == "__main__":\n    play(Config())\n```\n\nHere we call it.',
         ),
-        ("code", "play(Config())"),
+        ("code", "print(play(Config()))"),
     ]
 
 
 def test_whoever_gives_work_to_processes_calls_the_file(tree: Tree) -> None:
     out = build(tree({**LAB, "string.py": SCRIPT + "    import multiprocessing\n"}), NOTEBOOKS)
-    assert notebook(out / "string.ipynb")[-1] == ("code", "play(Config())")
+    assert notebook(out / "string.ipynb")[-1] == ("code", "print(play(Config()))")
     text = SCRIPT.replace("class", "import multiprocessing\n\nclass", 1)
     out = build(tree({"string.py": text}), NOTEBOOKS)
     cells = notebook(out / "string.ipynb")
-    assert cells[-1] == ("code", "from string import Config, play\n\nplay(Config())")
+    assert cells[-1] == ("code", "from string import Config, play\n\nprint(play(Config()))")
     assert "import the installed file" in cells[-2][1]
 
 
@@ -231,7 +231,7 @@ def test_the_page_says_how_to_run_it_from_nothing(tree: Tree) -> None:
     tree(
         {
             "pyproject.toml": SETTINGS.replace(
-                'github.com/wave/lab"\ninstall', 'example.org/a"\ninstall'
+                'github.com/wave/lab"\ninstall', 'example.org/wave/lab"\ninstall'
             )
         }
     )
