@@ -11,34 +11,38 @@ import contextlib
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 from site_builder.assets import FONTS
-from site_builder.render.math import cache_folder
+from site_builder.render.math import cache_folder, version
+
+# In no fonts but ours. A family that we do not have stands for another; a letter that it lacks is
+# looked for in all of ours.
+OPTIONS: dict[str, Any] = {
+    "skip_system_fonts": True,
+    "font_family": "KaTeX_SansSerif",
+    "sans_serif_family": "KaTeX_SansSerif",
+    "serif_family": "KaTeX_Main",
+    "monospace_family": "KaTeX_Typewriter",
+}
 
 
 def paint(svg: str) -> bytes:
     r"""
     ## An SVG as a PNG
 
-    In no font but ours: another machine would make another picture.
+    The same on every machine.
     """
     # Only builds that paint pay for the import.
     import resvg_py
 
-    key = hashlib.sha256(f"{resvg_py.__version__}\0{svg}".encode()).hexdigest()
+    # KaTeX's version is that of its fonts.
+    asked = repr((resvg_py.__version__, OPTIONS, version(), [font.name for font in FONTS], svg))
+    key = hashlib.sha256(asked.encode()).hexdigest()
     kept = cache_folder() / "posters" / f"{key}.png"
     with contextlib.suppress(OSError):
         return kept.read_bytes()
-    painted = resvg_py.svg_to_bytes(
-        svg,
-        skip_system_fonts=True,
-        font_files=[str(font) for font in FONTS],
-        # What a family that we do not have stands for; letters are looked for in all of ours.
-        font_family="KaTeX_SansSerif",
-        sans_serif_family="KaTeX_SansSerif",
-        serif_family="KaTeX_Main",
-        monospace_family="KaTeX_Typewriter",
-    )
+    painted = resvg_py.svg_to_bytes(svg, font_files=[str(font) for font in FONTS], **OPTIONS)
     _keep(kept, painted)
     return painted
 

@@ -24,7 +24,9 @@ def letters() -> frozenset[str]:
 
 
 def drawable(words: str) -> bool:
-    return letters().issuperset(words)
+    """Whether we have all their letters; without fonts not even none are drawn."""
+    known = letters()
+    return bool(known) and known.issuperset(words)
 
 
 def _of(font: Path) -> frozenset[str]:

@@ -223,6 +223,7 @@ def f(x, torch):
 
 
 def g():
+    '''As `torch.nn.Linear` and `torch.rand`.'''
     return torch.rand(2), Schedule, torch.nowhere, nn.Linear(3, 2)
 """
     root = tree({"x.py": code})
@@ -235,6 +236,6 @@ def g():
         ["torch.nn.functional.softmax", "torch.nn.Linear"],
         ["torch.rand", "torch.nn.Linear"],
     )
-    expected = [torch.format(name) for name in [*imported, *in_f, *imported, *in_g]]
+    expected = [torch.format(name) for name in [*imported, *in_f, *imported, *in_g, *in_g]]
     expected.append(numpy.format("numpy.arange"))
     assert sorted(re.findall(r'class="ref far" href="([^"]+)"', html)) == sorted(expected)

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import resvg_py
@@ -15,6 +16,7 @@ from site_builder.build import Builder
 from site_builder.link import poster
 from site_builder.publish import files
 from site_builder.publish.paint import paint
+from site_builder.read import fonts
 from site_builder.read.fonts import drawable, letters
 from site_builder.read.pictures import size_of
 
@@ -106,6 +108,22 @@ def test_pixels_are_shown_as_they_are(tree: Tree) -> None:
     assert (site / "a.png").read_bytes() == PICTURES["png"]
 
 
+def test_what_a_run_drew_is_shown_where_there_is_no_figure() -> None:
+    """Not as large as on the page, where each pixel is several."""
+    drawn = SimpleNamespace(url="records/a.png", width=400, height=200, times=4, alt="What it drew")
+    results = {"in/a.py": SimpleNamespace(galleries=[SimpleNamespace(pictures=[drawn])])}
+    thumb = SimpleNamespace(file="in/a.svg")
+    card = SimpleNamespace(url="in/a.html", title="A", authors="", year=0, thumb=thumb)
+
+    def shown(figures: dict[str, object]) -> poster.Poster:
+        svg = {"in/a.svg": THEIRS.format("").encode()}
+        return poster.posters("S", "", {"in/a.py": card}, figures, results, svg).pages["in/a.py"]
+
+    assert shown({}) == poster.Poster("in/records/a.png", 100, 50, "What it drew")
+    figure = SimpleNamespace(width=640, height=550, html=None, alt="Sums")
+    assert shown({"in/a.py": figure}).url == "static/posters/in/a.png"
+
+
 @pytest.mark.parametrize(
     ("inside", "shown"),
     [
@@ -148,7 +166,7 @@ def test_a_figure_of_ours_is_in_the_inks_of_the_site(
     assert close(colour(885, 445), cell)
 
 
-def test_every_letter_of_ours_leaves_ink() -> None:
+def test_every_letter_of_ours_leaves_ink_and_no_other_does() -> None:
     svg = '<svg xmlns="http://www.w3.org/2000/svg" width="60" height="60">{}</svg>'
 
     def inked(letter: str) -> bool:
@@ -159,7 +177,10 @@ def test_every_letter_of_ours_leaves_ink() -> None:
     seen = [letter for letter in letters() if not letter.isspace()]
     assert len(seen) > 300
     assert all(map(inked, seen))
-    assert not drawable("\u4e00")
+    # Others are one box, whatever fonts the system has.
+    strange = [f'<text x="20" y="30">{letter}</text>' for letter in "\u00e9\u042f\u4e00"]
+    assert not any(map(drawable, "\u00e9\u042f\u4e00"))
+    assert len({paint(svg.format(told)) for told in strange}) == 1
 
 
 @pytest.mark.parametrize(
@@ -209,3 +230,14 @@ def test_a_check_paints_nothing(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(files, "paint", never)
     root = tree({"a.py": page(), "pyproject.toml": SETTINGS})
     assert Builder(root, None).build().problems == ()
+
+
+def test_without_fonts_nothing_is_painted(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout has KaTeX, and with it the fonts, only once it is set up."""
+    monkeypatch.setattr(fonts, "letters", frozenset)
+    root = tree(
+        {"a.py": page(figure="a.svg"), "a.svg": THEIRS.format(""), "pyproject.toml": SETTINGS}
+    )
+    site = built(root)
+    assert "image" not in meta((site / "a.html").read_text())
+    assert not (site / "static" / "posters").exists()

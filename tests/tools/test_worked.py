@@ -11,13 +11,14 @@ from types import ModuleType
 import pytest
 import torch
 
-from papers.tools.shapes import check_shapes
+from papers.tools.shapes import check_shapes, record
 from papers.tools.shapes.__main__ import with_examples
 from papers.tools.shapes.check import checked
 from papers.tools.shapes.file import lines_of, rows_of, to_text
 from papers.tools.shapes.read import ROOT
 from papers.tools.shapes.worked import front_matter, is_stale
 
+PAPER = "papers/transformers/sampling/nucleus.py"
 LINES = "x = torch.tensor([1.0, 3.0])", "f(x)", "f(x).sum() > 7", "x.add_(1)", "None"
 CODE = "\\n      ".join(LINES)
 FILE = '''"""
@@ -66,7 +67,7 @@ def checks(module: ModuleType) -> str:
     """What the checker says, without the name of the file."""
     try:
         with check_shapes(module):
-            module.f(torch.ones(3))
+            module.f(torch.rand(3))
     except AssertionError as error:
         return str(error).removeprefix(f"{module.__file__}:")
     return ""
@@ -147,6 +148,36 @@ def test_another_example_makes_the_record_stale(load: Load) -> None:
     assert not is_stale(path)
     load(CODE.replace("3.0", "4.0"))
     assert is_stale(path)
+
+
+def test_drawn_numbers_are_the_same_each_time(load: Load) -> None:
+    module = load("torch.rand(2)")
+    for _ in range(2):
+        assert checks(module) == ""
+        torch.manual_seed(0)
+        drawn = " ".join(f"{number:.4g}" for number in torch.rand(2).tolist())
+        assert checked[-1].worked[0]["made"][0]["values"] == drawn
+
+
+def test_what_another_machine_computes_otherwise_is_not_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def made(values: str) -> record.Made:
+        row = {"at": "f", "code": "f(x)", "made": [{"values": "1 1"}, {"values": values}]}
+        return record.Made({PAPER: {"lines": [], "worked": [row]}}, {})
+
+    for second, said in (("2 4.1", "worked: f is not the same on another machine"), ("2 4", "")):
+        runs = iter((made("2 4"), made(second)))
+        monkeypatch.setattr(record, "run_apart", lambda *_, runs=runs: next(runs))
+        monkeypatch.setattr(record, "write_whole", lambda *_: None)
+        (told,) = record.record([ROOT / PAPER])
+        assert (said in str(told)) if said else (told == record.target_of(Path(PAPER)))
+
+
+def test_the_command_takes_another_example_for_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not record.is_stale(ROOT / PAPER)
+    monkeypatch.setattr(record.worked, "is_stale", lambda _: True)
+    assert record.is_stale(ROOT / PAPER)
 
 
 def test_the_papers_have_some() -> None:
