@@ -117,10 +117,11 @@ def test_a_notebook_installs_and_calls(tree: Tree) -> None:
 def test_whoever_gives_work_to_processes_calls_the_file(tree: Tree) -> None:
     out = build(tree({**LAB, "string.py": SCRIPT + "    import multiprocessing\n"}), NOTEBOOKS)
     assert notebook(out / "string.ipynb")[-1] == ("code", "print(play(Config()))")
-    text = SCRIPT.replace("class", "import multiprocessing\n\nclass", 1)
-    out = build(tree({"string.py": text}), NOTEBOOKS)
+    text = SCRIPT.replace("class", "import multiprocessing\nfrom json import dumps\n\nclass", 1)
+    settings = SETTINGS.replace("print(play", "dumps(play")
+    out = build(tree({"string.py": text, "pyproject.toml": settings}), NOTEBOOKS)
     cells = notebook(out / "string.ipynb")
-    assert cells[-1] == ("code", "from string import Config, play\n\nprint(play(Config()))")
+    assert cells[-1] == ("code", "from string import Config, play\n\ndumps(play(Config()))")
     assert "import the installed file" in cells[-2][1]
 
 
@@ -167,10 +168,17 @@ def test_an_edit_changes_its_own_alone(tree: Tree) -> None:
     assert [problem.path for problem in report.problems] == ["string.py"]
     assert "Six" in (root / "site/string.ipynb").read_text()
     assert "Six" in (root / "site/string.md").read_text()
-    (root / "site/string.ipynb").unlink()
+    # What cannot be read at all may have been good once too.
+    tree({"string.py": b"\xff"})
+    assert builder.build(search=False).problems
+    assert "Six" in (root / "site/string.ipynb").read_text()
+    assert "Six" in (root / "site/string.md").read_text()
+    # What somebody removed comes back, though its page is as it was.
+    (root / "site/noise.ipynb").unlink()
     tree({"string.py": SCRIPT})
     builder.build(search=False)
     assert "Five" in (root / "site/string.ipynb").read_text()
+    assert (root / "site/noise.ipynb").is_file()
 
 
 def test_a_file_of_the_project_keeps_its_name(tree: Tree) -> None:
