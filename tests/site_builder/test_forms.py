@@ -173,11 +173,13 @@ def test_an_edit_changes_its_own_alone(tree: Tree) -> None:
     assert builder.build(search=False).problems
     assert "Six" in (root / "site/string.ipynb").read_text()
     assert "Six" in (root / "site/string.md").read_text()
-    # What somebody removed comes back, though its page is as it was.
-    (root / "site/noise.ipynb").unlink()
     tree({"string.py": SCRIPT})
     builder.build(search=False)
     assert "Five" in (root / "site/string.ipynb").read_text()
+    # What somebody removed comes back, though its page is as it was.
+    (root / "site/noise.ipynb").unlink()
+    tree({"string.py": SCRIPT.replace("c = 2", "c = 3")})
+    builder.build(search=False)
     assert (root / "site/noise.ipynb").is_file()
 
 
