@@ -14,4 +14,6 @@ say.
 
 - [Dropout](dropout.py) switches units off at random, so that none can rely on another. Left on
   after the training, it says how sure the network is.
+- [Label smoothing](label_smoothing.py) asks for a little less than certainty. It says where logits
+  stop growing, and what that does to errors and to calibration.
 """
