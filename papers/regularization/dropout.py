@@ -18,14 +18,14 @@ notation:
 figure:
   file: figures/dropout.svg
   alt: >-
-    On top a network of three inputs, four hidden units and two outputs, with all its wires. Beside
-    it three thinned copies of it, in each of which some hidden units are crossed out and their
-    wires are missing. Below, two histograms of what a sum over 32 units comes to, by dropout and
-    by Gaussian noise. Both are hills of about the same width, around a line that marks the whole
+    At the top, a network with three inputs, four hidden units and two outputs, with all its
+    connections. Beside it, three thinned copies: in each, some hidden units are crossed out and
+    their connections are missing. Below, two histograms of the sum over 32 units, with dropout and
+    with Gaussian noise. Both are hills of about the same width, around a line that marks the whole
     network.
   caption: >-
-    A network, and three thinned ones by masks from `dropout`. Below, what a sum over 32 units
-    comes to in 20,000 passes of `dropout` and of `gaussian`. The mean of either is what the whole
+    A network, and three that masks from `dropout` have thinned. Below, how the sum over 32 units
+    varies over 20,000 passes of `dropout` and of `gaussian`. The mean of either is what the whole
     network says.
 metrics:
   error: {name: test error of the whole network, unit: "%", better: lower}
@@ -33,8 +33,10 @@ metrics:
   averaged_error: {name: test error of the average, unit: "%", better: lower}
   calibration: {name: calibration error of the whole network, unit: "%", better: lower}
   averaged_calibration: {name: calibration error of the average, unit: "%", better: lower}
-  told_45: {name: images turned by 45° told from upright ones, unit: "%", better: higher}
-  told_90: {name: images turned by 90° told from upright ones, unit: "%", better: higher}
+  told_45: {name: "images turned by 45° told from upright ones, of which guessing gets 50 %",
+    unit: "%", better: higher}
+  told_90: {name: "images turned by 90° told from upright ones, of which guessing gets 50 %",
+    unit: "%", better: higher}
   times_torch: {name: "time of our layer, in times torch's", better: lower}
   loss: {name: training loss, unit: nats, better: lower, scale: log}
 runs:
@@ -54,23 +56,23 @@ claims:
     control: no dropout
     metric: error
     margin: 0.005
-    note: "each seed gains, and together less than the margin: a thousand clean digits leave little
-      to be won"
-  - what: and by far more where nearly a third of the labels are wrong
-    paper: "not there; our control, with much to be learned by heart"
+    note: "every seed gains, but on average by less than the margin: a thousand clean digits leave
+      little to gain"
+  - what: and by far more where over a quarter of the labels are wrong
+    paper: "not there: our control, with much to learn by heart"
     run: wrong labels
     control: "wrong labels, no dropout"
     metric: error
     margin: 0.05
   - what: the whole network is about as good as the average of fifty thinned ones
-    paper: "abstract: a single network with smaller weights approximates the average"
+    paper: "section 7.5: so it is on MNIST, and the average of more is slightly better"
     run: dropout
     metric: error
     against: averaged_error
     within: 0.005
-    note: "in the mean they are closer than that, but the seeds of either vary by as much"
+    note: "on average they are closer than that, but either varies by about as much between seeds"
   - what: Gaussian noise of the same variance does about as well
-    paper: "its section on multiplicative Gaussian noise"
+    paper: "section 10: as well, or perhaps better"
     run: Gaussian noise
     control: dropout
     metric: error
@@ -88,15 +90,15 @@ claims:
     against: calibration
     margin: 0.01
   - what: and so it is where labels are wrong
-    paper: "not there; our control"
+    paper: "not there: our control"
     run: wrong labels
     control: "wrong labels, no dropout"
     metric: averaged_calibration
     margin: 0.01
-    note: "it is far too unsure: it has learned that a third of the labels are wrong, and those we
-      judge by are right"
+    note: "it is far too unsure: it has learned that many labels are wrong, and those we judge by
+      are right"
   - what: images turned by 45° are told from upright ones by how unsure the average is
-    paper: "as above; there, images of a 1 are turned, and looked at"
+    paper: "Gal 2016, section 5.2: one image of a 1 is turned, and 100 passes are looked at"
     run: dropout
     control: no dropout
     metric: told_45
@@ -107,24 +109,24 @@ claims:
     control: no dropout
     metric: told_90
     margin: 0.02
-    note: "both are surer of turned images than of upright ones, and dropout is no help"
+    note: "both are surer of the turned images than of upright ones, and dropout is no help"
   - what: it is as fast as torch's layer
     paper: "not there"
     run: dropout
     metric: times_torch
     than: 1.05
     margin: 0
-  - what: the best results of their time on sets of images, speech, documents and genes
+  - what: the best results of its time on many sets of images, speech, documents and genes
     paper: abstract
     note: "not run here: those sets and networks; ours has digits of 64 pixels"
 deviations:
-  - what: where the scale stands
+  - what: where the scale is applied
     paper: 'weights are multiplied by $p$ after the training (section 4)'
     ours: 'what is kept is divided by $p$ in training, and nothing is done afterwards'
     others: "torch, Keras and Flax: as ours"
     matters: "no, if weights and rate are scaled along; the paper names both"
     test: test_scaled_afterwards_or_at_once_is_the_same
-  - what: what the number says
+  - what: what the number means
     paper: the share of units that is kept
     ours: the share that is dropped
     others: "torch.nn.Dropout, Keras and Flax: dropped; the first of TensorFlow: kept"
@@ -161,14 +163,14 @@ that cheaper, smaller networks or fewer of them, gives away what there was to ga
 
 Dropout trains all of them at once. At each step every unit is left out at random, with some
 probability, and what remains is a *thinned* network. A layer of $C$ units has $2^C$ thinned
-versions. They share their weights, so training one step of one of them trains all a little. A unit
-can't rely on another one to be there, and has to be useful in whatever company it finds.
+versions. They share their weights, so a step that trains one of them trains all of them a little. A
+unit can't rely on another one to be there, and has to be useful in whatever company it finds.
 
 When the training is over, nobody wants to run $2^C$ networks. The whole network, with each unit
 scaled to what it contributed on average, comes close to their mean in a single pass. Gal and
 Ghahramani (2016, [1506.02142](https://arxiv.org/abs/1506.02142)) read the same randomness in
-another way. If we go on dropping units in use, the passes disagree, and how much they do says how
-far the network can be trusted.
+another way. If we go on dropping units in use, the passes disagree, and how much they disagree
+should tell how far the network can be trusted.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -231,9 +233,9 @@ def gaussian(x: Tensor, drop: float) -> Tensor:
     r"""
     ### Noise of the same size
 
-    The factor $r_j / p$ has mean 1 and variance $(1 - p) / p$. One that is drawn from a normal
-    distribution with the same two does about as well, the paper says. So it is the noise that
-    counts, rather than a unit's absence.
+    The factor $r_j / p$ has mean 1 and variance $(1 - p) / p$. A factor drawn from a normal
+    distribution with this mean and variance does as well, the paper says, or perhaps better
+    (section 10). So it is the noise that counts, rather than a unit's absence.
     """
     keep = 1 - drop
     return x * (1 + math.sqrt(drop / keep) * torch.randn_like(x))  # (..., C)
@@ -243,7 +245,7 @@ class Dropout(nn.Module):
     r"""
     ## The layer
 
-    It has no weights, and a mode. `model.train()` and `model.eval()` set it in all layers below.
+    It has no weights, only a mode, which `model.train()` and `model.eval()` set in all layers.
     """
 
     def __init__(self, drop: float = 0.5, kind: Kind = "units") -> None:
@@ -270,9 +272,9 @@ def marginal(x: Tensor, y: Tensor, w: Tensor, drop: float) -> Tensor:
     = \lVert y - X w \rVert^2 + \frac{1 - p}{p} \, \sum_j w_j^2 \sum_i X_{ij}^2.
     $$
 
-    This is ridge regression whose penalty on a weight grows with the size of its input (the paper
-    says it with $p \, w$ in place of $w$). A penalty in the loss does not know how large inputs
-    are. Dropout costs each weight what it contributes to the noise of the output.
+    This is ridge regression whose penalty on a weight grows with the size of its input (section
+    9.1, where our $w$ is the paper's $p \, w$). An ordinary penalty on weights does not know how
+    large the inputs are. Dropout charges each weight for the noise that it adds to the output.
     """
     scatter = x.square().sum(0)  # (C,)
     penalty = (w.square() * scatter).sum()
@@ -284,16 +286,16 @@ def passes(model: nn.Module, x: Tensor, P: int) -> Tensor:
     r"""
     ## Many passes
 
-    To average over thinned networks, we go on dropping units. All other parts are as they are in
+    To average over thinned networks, we go on dropping units. All other parts work as they do in
     use: a batch norm, say, must not go back to the statistics of its batch.
 
     $$
     p(y \mid x) \approx \frac1T \sum_{t=1}^{T} \operatorname{softmax} \, f_t(x)
     $$
 
-    The whole network averages, too, but inside. For a single layer before the softmax, its
-    probabilities are exactly the geometric mean of those of all thinned networks, once they are
-    scaled to a sum of one. With more layers that is an approximation.
+    The whole network averages, too, but inside. If nothing but a linear layer and the softmax
+    follow the dropout, its probabilities are exactly the geometric mean of those of all thinned
+    networks, once they are scaled to a sum of one. With more layers that is an approximation.
     """
     before = model.training
     model.eval()
@@ -309,19 +311,20 @@ def predictive(samples: Tensor, precision: float) -> tuple[Tensor, Tensor]:
     r"""
     ### Mean and variance
 
-    Gal and Ghahramani show that training with dropout and weight decay approximates the
-    inference of a Bayesian model, a deep Gaussian process. Its prediction for a number has the mean
-    of the passes, and as its variance that of the passes, to which the noise in the data comes,
-    with the precision $\tau$:
+    Gal and Ghahramani show that training with dropout and weight decay approximates inference in
+    a Bayesian model, a deep Gaussian process. Its prediction of a number has the mean of the
+    passes. Its variance is that of the passes, plus that of the noise in the data, whose precision
+    is $\tau$:
 
     $$
     \operatorname{Var}(y) \approx \tau^{-1}
     + \frac1T \sum_{t=1}^{T} f_t(x)^2 - \Bigl( \frac1T \sum_{t=1}^{T} f_t(x) \Bigr)^2
     $$
 
-    The second part is what the network does not know, and shrinks where there is data. How large
-    it is depends on $p$, which is chosen and not learned here. So it ranks inputs better than it
-    measures them.
+    The variance of the passes stands for what the network does not know. But more data need not
+    make it smaller: in the linear model above, the penalty that keeps it in check grows with the
+    data as fast as the error does. How large it is depends on $p$, which is chosen and not learned
+    here. So it ranks inputs better than it measures them.
     """
     return samples.mean(0), 1 / precision + samples.var(0, correction=0)
 
@@ -330,8 +333,8 @@ def unsure(probabilities: Tensor) -> Tensor:
     r"""
     ### How unsure
 
-    For classes we take the entropy of the mean probabilities. It is zero for one class that has
-    them all, and $\ln K$ where all classes are alike. It is large where each pass is unsure, and
+    For classes we take the entropy of the mean probabilities. It is zero if one class gets
+    everything, and $\ln K$ if all classes get the same. It is large where every pass is unsure, and
     also where each is sure of something else.
     """
     return torch.special.entr(probabilities).sum(-1)  # (N,)
@@ -341,21 +344,21 @@ def calibration_error(probabilities: Tensor, labels: Tensor, J: int = 15) -> Ten
     r"""
     ## Are probabilities shares?
 
-    Of all images that a network gives 80 % to its answer, 80 % should be answered right. We sort
-    the images into $J$ bins by the probability of the answer, and take the distance between the
-    mean probability and the share of right answers, weighed by how many images a bin has (Guo
-    2017, [1706.04599](https://arxiv.org/abs/1706.04599), with their 15 bins):
+    Of all answers that a network is 80 % sure of, 80 % should be right. We sort the images into
+    $J$ bins by the probability of the answer, and take the distance between the mean probability
+    and the share of right answers, weighted by how many images a bin has (Guo 2017,
+    [1706.04599](https://arxiv.org/abs/1706.04599), with their 15 bins):
 
     $$
     \sum_{j=1}^{J} \frac{|B_j|}{N} \, \bigl| \operatorname{conf}(B_j) - \operatorname{acc}(B_j)
     \bigr|
     $$
 
-    The number of images cancels, and sums over the bins are left.
+    The number of images in a bin cancels, which leaves sums over each bin.
     """
     sure, said = probabilities.max(-1)  # (N,), (N,)
     right = (said == labels).to(sure.dtype)  # (N,)
-    # Each bin has its upper end: a probability of one is in the last, and so is what is rounded up.
+    # A bin includes its upper end. What rounding lifts above one is in the last bin, too.
     bins = (sure * J).ceil().long().clamp(max=J) - 1  # (N,)
     gaps = torch.zeros(J, dtype=sure.dtype, device=sure.device)  # (J,)
     gaps = gaps.index_add(0, bins, sure - right)  # (J,)
@@ -367,8 +370,8 @@ class Config:
     r"""
     ## Configuration
 
-    A network with 20 times as many weights as there are pixels to learn from would not suffer
-    much on clean digits. `--wrong` gives it something to learn by heart.
+    The network has 85 weights for each image that it learns from, and suffers little on clean
+    digits all the same. `--wrong` gives it something to learn by heart.
     """
 
     drop: Share = 0.5
@@ -395,7 +398,7 @@ def network(config: Config) -> nn.Sequential:
     r"""
     ## The network
 
-    Two hidden layers, with dropout behind each.
+    Two hidden layers, with dropout after each.
     """
     C = config.width
     return nn.Sequential(
@@ -424,7 +427,8 @@ def turn(images: Tensor, degrees: float) -> Tensor:
 def told_apart(known: Tensor, strange: Tensor) -> float:
     r"""
     Take one upright image and one turned, both at random: how often is the network less sure of the
-    turned one? That is the area under the ROC curve. Guessing gives a half.
+    turned one? That is the area under the ROC curve. Guessing gives a half, and less than a half
+    means that the network is surer of what is turned.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -478,8 +482,8 @@ def pace(ours: nn.Module, theirs: nn.Module, x: Tensor) -> float:
     r"""
     ### How fast it is
 
-    Forward and back, in times of torch's layer. The two take turns, and of many turns the fastest
-    counts, so that a busy machine is unfair to neither.
+    Forward and backward, as a multiple of torch's time. The two take turns, and the fastest of many
+    turns counts, so that a busy machine is unfair to neither.
     """
     timers = [
         Timer("layer(x).sum().backward()", globals={"layer": layer, "x": x})
@@ -495,22 +499,23 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     ## Training
 
     The loop is that of any network: dropout is in the layers. The loss that we log is that of
-    thinned networks, and stays above that of the control. It is no longer a measure of how well
-    the training images are known.
+    thinned networks, and stays above that of the control. It no longer tells how well the training
+    images are known.
 
-    On clean digits there is little to gain: every seed errs a little less with dropout, and all
-    three gain less than we had asked for. With wrong labels there is much to gain. The control
-    learns them by heart, one by one, and errs more than twice as often on new images.
+    On clean digits there is little to gain: every seed errs a little less with dropout, but on
+    average by less than we had asked for. With wrong labels there is much to gain. The control
+    learns nearly all of them by heart, and errs more than twice as often on new images.
 
     The average of many passes is better calibrated than either network alone, both of which are
     too sure. With wrong labels it is the other way round. Dropout keeps the network from learning
-    them, so it has seen that a third of all answers were wrong, and is unsure of the rest, too. How
-    far to trust itself it has learned from the training set, and that holds for sets like it.
+    them, so it has seen that many answers were wrong, and doubts the others as well. How far to
+    trust itself it has learned from the training set, and that holds for sets like it.
 
     And look at the pictures. At 45 degrees the passes disagree, while the network without dropout
-    is often certain. At 90 degrees all of them may agree on a digit that it is not. What every
-    thinned network has learned, none of them doubts. Both networks find an image turned that
-    far *less* strange than an upright one.
+    is often certain. At 90 degrees all of them may agree on a digit that is not there. What every
+    thinned network has learned, none of them doubts. Both networks are *less* unsure of an image
+    turned that far than of an upright one. And after training on wrong labels, the average is the
+    surer even of images turned by 45 degrees.
     """
     run = Run(config, options)
     data = digits()
@@ -546,9 +551,10 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # ## What changed since
 #
 # - **Less of it.** A batch norm has noise of its own, and convolutions share their weights over
-#   many places. [Residual networks](../vision/resnet.py) do without dropout. Large language models
-#   see each text about once and learn little by heart: [LLaMA](../transformers/llama.py) has none,
-#   where the [Transformer](../transformers/transformer.py) drops a tenth.
+#   many places. [Residual networks](../vision/resnet.py) do without dropout. A large language model
+#   sees each text about once, so there is less to fear from learning by heart:
+#   [LLaMA](../transformers/llama.py) has no dropout, where the
+#   [Transformer](../transformers/transformer.py) drops a tenth.
 # - **Other things to drop.** Whole channels of a convolution (Tompson 2015,
 #   [arXiv](https://arxiv.org/abs/1411.4280)), weights instead of units (Wan 2013), whole layers of
 #   a residual network (Huang 2016, [arXiv](https://arxiv.org/abs/1603.09382)), the same units at

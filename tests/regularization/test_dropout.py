@@ -6,15 +6,18 @@ import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 from sklearn.linear_model import Ridge
 from torch import Tensor, nn
 
+import papers.regularization.dropout as page
 from papers.common import Options, Run, UserError
 from papers.common.data import digits
 from papers.regularization.dropout import (
@@ -98,6 +101,8 @@ def test_in_use_nothing_is_dropped(kind: Any) -> None:
 def test_a_share_that_leaves_nothing_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"drop is 1.0: give a share from 0 to less than 1"):
         train(replace(TINY, drop=1.0), quiet(tmp_path))
+    with pytest.raises(UserError, match=r"drop is -0.1: give a share from 0 to less than 1"):
+        Dropout(-0.1)
     with pytest.raises(UserError, match="--images 1797: give less than 1797, the others judge"):
         train(replace(TINY, images=1797), quiet(tmp_path))
 
@@ -118,7 +123,9 @@ def test_the_worked_example() -> None:
 @pytest.mark.parametrize("noisy", [dropout, gaussian])
 @pytest.mark.parametrize("drop", [0.2, 0.5, 0.8])
 def test_noise_has_mean_one_and_this_variance(noisy: Any, drop: float) -> None:
-    factors = noisy(torch.ones(400_000), drop)
+    factors = noisy(torch.ones(800, 500), drop)
+    # Each image has noise of its own, and so has each unit.
+    assert min(factors.var(0).min(), factors.var(1).min()) > 0
     assert factors.mean().item() == pytest.approx(1, abs=0.02)
     assert factors.var().item() == pytest.approx(drop / (1 - drop), rel=0.02)
     assert (factors.unique().numel() == 2) is (noisy is dropout)
@@ -249,6 +256,9 @@ def test_calibration_error_is_what_it_says(J: int) -> None:
             conf, acc = (sum(each) / len(sure) for each in zip(*sure, strict=True))
             total += len(sure) / 400 * abs(conf - acc)
     assert calibration_error(probabilities, labels, J).item() == pytest.approx(total, abs=1e-5)
+    # With the bins of the paper, if nobody says how many.
+    default = calibration_error(probabilities, labels)
+    assert torch.equal(default, calibration_error(probabilities, labels, J)) is (J == 15)
 
 
 # Measures
@@ -262,6 +272,10 @@ def test_the_network_drops_hidden_units_alone() -> None:
         if isinstance(layer, Dropout):
             assert (layer.drop, layer.noisy) == (0.3, gaussian)
     assert sum(p.numel() for p in layers.parameters()) == 65 * 7 + 8 * 7 + 8 * 10
+    # As many for each image to learn from as the page says.
+    config = Config()
+    weights = sum(p.numel() for p in network(config).parameters())
+    assert round(weights / config.images) == 85
 
 
 def test_a_quarter_turn_moves_pixels() -> None:
@@ -269,8 +283,14 @@ def test_a_quarter_turn_moves_pixels() -> None:
     torch.testing.assert_close(turn(images, 0), images)
     torch.testing.assert_close(turn(images, 90), images.rot90(-1, (1, 2)), rtol=0, atol=1e-5)
     torch.testing.assert_close(turn(images, -90), images.rot90(1, (1, 2)), rtol=0, atol=1e-5)
-    around = turn(turn(images, 45), -45)[:, 3:5, 3:5]
-    assert (around - images[:, 3:5, 3:5]).abs().mean() < 0.3
+
+
+@pytest.mark.parametrize("degrees", [-45, 15, 60])
+def test_other_turns_are_those_of_a_library(degrees: int) -> None:
+    images = torch.rand(3, 8, 8)
+    told: dict[str, Any] = {"reshape": False, "order": 1, "mode": "grid-constant"}
+    theirs = ndimage.rotate(images.numpy(), -degrees, axes=(1, 2), **told)
+    torch.testing.assert_close(turn(images, degrees), torch.tensor(theirs), rtol=0, atol=1e-5)
 
 
 def test_told_apart_counts_pairs() -> None:
@@ -339,17 +359,41 @@ def test_the_pace_is_the_least_time_of_ours_in_torchs() -> None:
     assert pace(nn.Identity(), Slow(), x) < 1 / 3
 
 
+def test_of_many_turns_the_fastest_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        def __init__(self, _: str, globals: dict[str, Any]) -> None:
+            self.times = iter([globals["layer"] + abs(turn - 3) for turn in range(99)])
+
+        def timeit(self, _: int) -> Any:
+            return SimpleNamespace(median=next(self.times))
+
+    monkeypatch.setattr(page, "Timer", Clock)
+    ours: Any = 3.0
+    theirs: Any = 2.0
+    assert pace(ours, theirs, torch.ones(1)) == 1.5
+
+
 # Training
 
 
-@pytest.mark.parametrize("wrong", [0.0, 0.5])
+@pytest.mark.parametrize("wrong", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("kind", ["units", "gaussian"])
 def test_training_is_the_plain_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float, kind: Any
 ) -> None:
     config = replace(TINY, kind=kind, wrong=wrong, lr=0.02, drop=0.3)
     seen: dict[str, Any] = {}
+    logged: list[float] = []
     batches = Run.batches
+
+    def clock(ours: Dropout, theirs: nn.Dropout, x: Tensor) -> float:
+        assert (type(ours), type(theirs)) == (Dropout, nn.Dropout)
+        assert ours.drop == theirs.p > 0
+        assert ours.training
+        assert theirs.training
+        assert x.requires_grad
+        assert x.shape == (5, 7)
+        return 1.5
 
     def spy(run: Run, *tensors: Tensor, size: int) -> Any:
         seen.update(images=tensors[0], labels=tensors[1], run=run)
@@ -358,6 +402,8 @@ def test_training_is_the_plain_loop(
 
     monkeypatch.setattr(Run, "batches", spy)
     monkeypatch.setattr(Run, "show", lambda run, name, what: seen.update({name: what}))
+    monkeypatch.setattr(Run, "log", lambda run, loss: logged.append(loss.item()))
+    monkeypatch.setattr(page, "pace", clock)
     numbers = train(config, quiet(tmp_path, seed=7))
     assert (tmp_path / "result.json").is_file()
 
@@ -366,23 +412,49 @@ def test_training_is_the_plain_loop(
     share = (seen["labels"] != data.labels[:60]).float().mean().item()
     # Of the labels that are drawn, one in ten is right.
     assert share == pytest.approx(0.9 * wrong, abs=0.15)
+    assert share < 1
 
     torch.manual_seed(7)
     model = network(config)
     plain = torch.optim.Adam(model.parameters(), 0.02)
+    losses = []
     for step in range(3):
         x, y = seen["batches"][step]
         plain.zero_grad()
-        F.cross_entropy(model(x), y).backward()
+        loss = F.cross_entropy(model(x), y)
+        losses.append(loss.item())
+        loss.backward()
         plain.step()
+    assert logged == pytest.approx(losses, rel=1e-4)
     unseen, labels = data.images[60:], data.labels[60:]
     expected = judge(model, unseen, labels, 4)
-    assert numbers.pop("times_torch") > 0
+    assert numbers.pop("times_torch") == 1.5
     assert numbers == pytest.approx(expected, abs=2e-3)
     image = unseen[(labels == 1).nonzero()[0, 0]]
     torch.testing.assert_close(
         seen["turned"][0, :51], picture(model, image)[0, :51], rtol=0, atol=1e-3
     )
+
+
+def test_the_control_has_the_same_wrong_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And each seed has its own."""
+    seen: list[Tensor] = []
+    batches = Run.batches
+
+    def spy(run: Run, *tensors: Tensor, size: int) -> Any:
+        seen.append(tensors[1])
+        return batches(run, *tensors, size=size)
+
+    monkeypatch.setattr(Run, "batches", spy)
+    monkeypatch.setattr(page, "pace", lambda *_: 1.0)
+    for drop, seed in ((0.5, 3), (0.0, 3), (0.5, 4)):
+        told = quiet(tmp_path / f"{drop} {seed}", seed=seed)
+        train(replace(TINY, drop=drop, wrong=0.5, steps=1), told)
+    ours, control, other = seen
+    assert torch.equal(ours, control)
+    assert not torch.equal(ours, other)
 
 
 @pytest.mark.training
