@@ -454,7 +454,9 @@ def test_the_control_has_the_same_wrong_labels(
         train(replace(TINY, drop=drop, wrong=0.5, steps=1), told)
     ours, control, other = seen
     assert torch.equal(ours, control)
-    assert not torch.equal(ours, other)
+    # It is about other images, too: half of them would be by chance.
+    true = digits().labels[:60]
+    assert ((ours != true) != (other != true)).float().mean() > 0.25
 
 
 @pytest.mark.training
