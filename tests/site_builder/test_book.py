@@ -31,7 +31,7 @@ WAVES = '''r"""
 # The string
 
 $u_{tt}$ of [noise](../noise/one%20two.py#white), [a line](../noise/one%20two.py#L3), [the
-file](data.csv) and [the world](https://example.org/?a&b). ![A <picture>](a.png)
+file](data.csv) and [the world](https://example.org/?a&b). ![A <picture>](a.png) ![another](b.avif)
 
 | a | b |
 |---|---|
@@ -50,6 +50,7 @@ LAB = {
     "waves/string.py": WAVES,
     "waves/data.csv": "1,2\n",
     "waves/a.png": PIXEL,
+    "waves/b.avif": PIXEL,
     "noise/one two.py": '"""# Noise"""\n\n# ## White\nx = 1\n',
 }
 
@@ -96,6 +97,9 @@ def test_a_stranger_s_folder_is_a_valid_book(tree: Tree) -> None:
     assert 'href="https://example.org/?a&amp;b"' in text
     assert 'x < 2 and "a&b"' in "".join(read["book/waves/string.xhtml"].itertext())
     assert book.read("book/waves/a.png") == PIXEL
+    # What not every reader can show is told.
+    assert "book/waves/b.avif" not in book.namelist()
+    assert "another" in "".join(read["book/waves/string.xhtml"].itertext())
     Builder(root, root / "again", EPUB).build()
     assert (root / "again" / BOOK).read_bytes() == (root / "site" / BOOK).read_bytes()
 
