@@ -33,11 +33,11 @@ metrics:
   averaged_error: {name: test error of the average, unit: "%", better: lower}
   calibration: {name: calibration error of the whole network, unit: "%", better: lower}
   averaged_calibration: {name: calibration error of the average, unit: "%", better: lower}
-  told_45: {name: "images turned by 45° told from upright ones, of which guessing gets 50 %",
-    unit: "%", better: higher}
-  told_90: {name: "images turned by 90° told from upright ones, of which guessing gets 50 %",
-    unit: "%", better: higher}
-  times_torch: {name: "time of our layer, in times torch's", better: lower}
+  told_45: {name: "images turned by 45° told from upright ones (by guessing: 50)", unit: "%",
+    better: higher}
+  told_90: {name: "images turned by 90° told from upright ones (by guessing: 50)", unit: "%",
+    better: higher}
+  times_torch: {name: "time of our layer, as a multiple of torch's", better: lower}
   loss: {name: training loss, unit: nats, better: lower, scale: log}
 runs:
   dropout: ""
@@ -342,7 +342,7 @@ def unsure(probabilities: Tensor) -> Tensor:
 
 def calibration_error(probabilities: Tensor, labels: Tensor, J: int = 15) -> Tensor:
     r"""
-    ## Are probabilities shares?
+    ## Calibration
 
     Of all answers that a network is 80 % sure of, 80 % should be right. We sort the images into
     $J$ bins by the probability of the answer, and take the distance between the mean probability
@@ -512,10 +512,10 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     trust itself it has learned from the training set, and that holds for sets like it.
 
     And look at the pictures. At 45 degrees the passes disagree, while the network without dropout
-    is often certain. At 90 degrees all of them may agree on a digit that is not there. What every
-    thinned network has learned, none of them doubts. Both networks are *less* unsure of an image
-    turned that far than of an upright one. And after training on wrong labels, the average is the
-    surer even of images turned by 45 degrees.
+    is often nearly certain. At 90 degrees all of them may agree on a digit that is not there. What
+    every thinned network has learned, none of them doubts. Both networks are *less* unsure of an
+    image turned that far than of an upright one. And after training on wrong labels, the average is
+    the surer even of images turned by 45 degrees.
     """
     run = Run(config, options)
     data = digits()

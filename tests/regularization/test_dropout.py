@@ -344,9 +344,9 @@ def test_the_picture_has_a_column_for_each_pass() -> None:
         assert (tile[48:50] == 0.5).all()
         said = model.eval()(turned).softmax(-1)[0]
         torch.testing.assert_close(tile[53::6, ::2], said.detach()[:, None].expand(10, 24))
-    with_lots = picture(network(TINY), image)[0, 51:111, 1:49]
-    assert (with_lots[:, 0] != with_lots[:, 2]).any()
-    assert (with_lots[:, 0] == with_lots[:, 1]).all()
+    noisy = picture(network(TINY), image)[0, 51:111, 1:49]
+    assert (noisy[:, 0] != noisy[:, 2]).any()
+    assert (noisy[:, 0] == noisy[:, 1]).all()
 
 
 def test_the_pace_is_the_least_time_of_ours_in_torchs() -> None:
