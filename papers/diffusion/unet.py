@@ -7,7 +7,7 @@ authors: [Jonathan Ho, Ajay Jain, Pieter Abbeel]
 year: 2020
 arxiv: "2006.11239"
 acronyms: [U-Net]
-needs: [transformers/attention]
+needs: [transformers/attention, normalization/group_norm]
 equals:
   what: diffusers.UNet2DModel
   within: 1e-7
@@ -150,10 +150,10 @@ class Block(nn.Module):
     r"""
     ## A residual block
 
-    Two 3×3 convolutions beside a shortcut, as in a Wide ResNet, with group instead of weight
-    normalisation (appendix B). The time comes in between the two, as one number for each
-    channel: the block can raise or lower what it has found, depending on how noisy the image
-    is.
+    Two 3×3 convolutions beside a shortcut, as in a Wide ResNet, with
+    [group](../normalization/group_norm.py) instead of weight normalisation (appendix B). The time
+    comes in between the two, as one number for each channel: the block can raise or lower what it
+    has found, depending on how noisy the image is.
     """
 
     def __init__(

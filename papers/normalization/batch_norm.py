@@ -606,7 +606,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   used any more; the layer is.
 # - **Without a batch.** The statistics of two images are noise.
 #   [Residual networks](../vision/resnet.py) still normalize over batches; where those are small,
-#   one takes groups of channels, and in sequences whole [layers](layer_norm.py).
+#   one takes [groups of channels](group_norm.py), and in sequences [layers](layer_norm.py).
 # - **Corrected.** Batch renormalization (Ioffe 2017, [arXiv](https://arxiv.org/abs/1702.03275))
 #   brings the statistics of training closer to those of use.
 # - **It explodes, too.** Without shortcuts, gradients grow exponentially with the number of

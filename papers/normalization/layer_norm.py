@@ -389,10 +389,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     up to 300. The gradient explodes there, and we [clip](../training/clipping.py) it.
 
     Twice the weights do as much for a plain network, as the runs show, but somebody has to search
-    for that 2. And batch normalization, which has 64 sets of statistics here, is
-    no worse than layer normalization, as long as all digits have the same number of pixels. Where
-    batches are small it is another matter: of four examples a mean can still be had, of two it is
-    mostly noise.
+    for that 2. And batch normalization, which has 64 sets of statistics here, is no worse than
+    layer normalization, as long as all digits have the same number of pixels. Where batches are
+    small it is another matter: of four examples a mean can still be had, of two it is mostly noise.
     """
     run = Run(config, options)
     data, unseen = digits("train"), digits("test")
@@ -432,8 +431,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # - **Without the mean.** [RMSNorm](../transformers/llama.py#rmsnorm) keeps the division alone. It
 #   gives up the second row of table 1 and learns about as well.
 # - **In images** all channels of a map are seldom alike, and the paper itself finds batch
-#   normalization better in convolutional networks (section 6.7). Groups of channels lie between
-#   the two.
+#   normalization better in convolutional networks (section 6.7). [Groups](group_norm.py) of
+#   channels lie between the two.
 # - **Why does it help?** The gradient through mean and variance seems to matter more than the
 #   normalized numbers do (Xu 2019, [arXiv](https://arxiv.org/abs/1911.07013)).
 
