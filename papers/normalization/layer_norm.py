@@ -144,8 +144,8 @@ all units of a layer in one example. Mean and variance are at hand as soon as th
 its inputs, at every step, for one example as for a thousand, and in use as in training. There is
 nothing to track.
 
-It is not the same thing done otherwise. Units no longer have mean zero and variance one each, only
-all together. What the layer no longer sees, and what it sees now, is in [table 1](#table-1).
+It does not do the same thing, though. A unit no longer has mean zero and variance one, only all
+units together do. What the layer no longer sees, and what it sees now, is in [table 1](#table-1).
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|

@@ -121,7 +121,7 @@ claims:
     note: "not run here: those sets and networks; ours has digits of 64 pixels"
 deviations:
   - what: where the scale is applied
-    paper: 'weights are multiplied by $p$ after the training (section 4)'
+    paper: 'weights are multiplied by $p$ after the training'
     ours: 'what is kept is divided by $p$ in training, and nothing is done afterwards'
     others: "torch, Keras and Flax: as ours"
     matters: "no, if weights and rate are scaled along; the paper names both"
@@ -203,7 +203,7 @@ def dropout(x: Tensor, drop: float) -> Tensor:
     ## A mask
 
     For each unit $y_j$ of each image we draw a number, which is one with probability $p$ and zero
-    otherwise (section 4):
+    otherwise:
 
     $$
     r_j \sim \operatorname{Bernoulli}(p), \qquad \tilde y_j = r_j \, y_j.
@@ -272,8 +272,8 @@ def marginal(x: Tensor, y: Tensor, w: Tensor, drop: float) -> Tensor:
     = \lVert y - X w \rVert^2 + \frac{1 - p}{p} \, \sum_j w_j^2 \sum_i X_{ij}^2.
     $$
 
-    This is ridge regression whose penalty on a weight grows with the size of its input (section
-    9.1, where our $w$ is the paper's $p \, w$). An ordinary penalty on weights does not know how
+    This is ridge regression whose penalty on a weight grows with the size of its input (the paper
+    has $p \, w$ where we have $w$). An ordinary penalty on weights does not know how
     large the inputs are. Dropout charges each weight for the noise that it adds to the output.
     """
     scatter = x.square().sum(0)  # (C,)
