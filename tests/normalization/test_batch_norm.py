@@ -270,8 +270,8 @@ def test_the_network_is_that_of_figure_1() -> None:
     for norm in (True, False):
         network = Network(Config(norm=norm, std=0.2))
         sizes = [tuple(p.shape) for p in network.parameters()]
-        small = [(100,), (100,)] if norm else []
-        bias = [] if norm else [(100,)]
+        small: list[tuple[int, ...]] = [(100,), (100,)] if norm else []
+        bias: list[tuple[int, ...]] = [] if norm else [(100,)]
         hidden = [[(100, D), *bias, *small] for D in (64, 100, 100)]
         assert sizes == [*itertools.chain(*hidden), (10, 100), (10,)]
         for part in network.modules():

@@ -29,6 +29,7 @@ from papers.tools.shapes import check_shapes
 
 B, C, H, W = 3, 6, 4, 5
 FORMS = (GroupNorm, FusedGroupNorm)
+SETTINGS = ("lr", "momentum", "weight_decay")
 TINY = Config(groups=2, layers=3, width=6, batch=400, epochs=1)
 
 
@@ -208,8 +209,17 @@ def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         timed.append((type(ours).__name__, type(theirs).__name__))
         return float(len(timed))
 
+    update, taken = Run.update, []
+
+    def spy(run: Run, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
+        taken.append((type(optimizer), *(optimizer.defaults[each] for each in SETTINGS), clip))
+        update(run, optimizer, clip)
+
     monkeypatch.setattr(group_norm, "pace", clock)
+    monkeypatch.setattr(Run, "update", spy)
     numbers = train(config, quiet(tmp_path, seed=5))
+    # Eight steps of so little decay would not show.
+    assert taken == [(torch.optim.SGD, 0.01 * 400 / 32, 0.9, 1e-4, None)] * 8
     assert (tmp_path / "result.json").is_file()
 
     torch.manual_seed(5)
