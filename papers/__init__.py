@@ -18,10 +18,10 @@ imports the earlier file's parts, so that what is left to read is what is new.
 Each folder is a topic. One way through them begins with [transformers](transformers/__init__.py)
 and goes by [recurrent](recurrent/__init__.py) networks, networks for
 [vision](vision/__init__.py) and [diffusion](diffusion/__init__.py) to
-[optimizers](optimizers/__init__.py), [regularization](regularization/__init__.py) and the patterns
-of [training](training/__init__.py) that all papers share. What no paper is about (devices,
-checkpoints, data sets) lives in [common](common/__init__.py), behind one object that each training
-loop calls by name.
+[activations](activations/__init__.py), [optimizers](optimizers/__init__.py),
+[regularization](regularization/__init__.py) and the patterns of [training](training/__init__.py)
+that all papers share. What no paper is about (devices, checkpoints, data sets) lives in
+[common](common/__init__.py), behind one object that each training loop calls by name.
 """
 
 import sys

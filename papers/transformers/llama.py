@@ -282,7 +282,7 @@ class SwiGLU(nn.Module):
     \end{aligned}
     $$
 
-    So features are multiplied with each other and not only added.
+    So features are multiplied, not only added, as by [other gates](../activations/glu_variants.py).
     """
 
     def __init__(self, width: int, hidden: int) -> None:
