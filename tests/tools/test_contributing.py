@@ -61,7 +61,7 @@ def test_the_walk_ends_in_a_page(copy: Path) -> None:
     assert "1 paper, 0 findings" in said[command_of("papers.tools.check")]
     assert said[command_of("site-builder check")].endswith(" 0 problems\n")
     assert "2 planted, 0 survived" in said[command_of("papers.tools.mutate")]
-    assert (copy / "papers/activations/records/elu.json").is_file()
+    assert (copy / "papers/rectifiers/records/elu.json").is_file()
 
 
 def command_of(piece: str) -> str:
