@@ -56,6 +56,7 @@ lint: .venv/test ## style and types
 bench: .venv/test ## speed against peers, as ratios
 	@$(BIN)/python tests/bench_site.py
 	@$(BIN)/python tests/bench_run.py
+	@$(BIN)/python papers/training/speed.py
 
 audit: .venv/test ## Lighthouse on the front page and three papers
 	@$(BIN)/python tests/web/audit.py
