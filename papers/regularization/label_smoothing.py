@@ -84,7 +84,7 @@ claims:
     control: one-hot
     metric: spread
     margin: 0.05
-  - what: where nearly a third of the labels are wrong, it errs less
+  - what: where a quarter of the labels are wrong, it errs less
     paper: "not there; a control of ours"
     run: wrong labels
     control: "wrong labels, one-hot"
