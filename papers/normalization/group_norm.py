@@ -184,12 +184,12 @@ def together(kind: str, B: int, C: int, G: int) -> Tensor:
     and differ in the set $\mathcal{S}_i$ of the $m$ values that share a mean. With $i_N$ and $i_C$
     for the image and the channel of $i$:
 
-    | | the values $k$ with | |
+    | norm | the values $k$ with | equation |
     |---|---|---|
-    | batch | $k_C = i_C$ | eq. 3 |
-    | layer | $k_N = i_N$ | eq. 4 |
-    | instance | $k_N = i_N$ and $k_C = i_C$ | eq. 5 |
-    | group | $k_N = i_N$ and $\lfloor k_C / (C/G) \rfloor = \lfloor i_C / (C/G) \rfloor$ | eq. 7 |
+    | batch | $k_C = i_C$ | 3 |
+    | layer | $k_N = i_N$ | 4 |
+    | instance | $k_N = i_N$ and $k_C = i_C$ | 5 |
+    | group | $k_N = i_N$ and $\lfloor k_C / (C/G) \rfloor = \lfloor i_C / (C/G) \rfloor$ | 7 |
 
     Where in its map a value lies makes no difference, so it is enough to say for each image and
     channel with which others it goes.

@@ -255,7 +255,7 @@ def changed(W: Tensor, x: Tensor, by: Tensor) -> dict[str, tuple[Tensor, Tensor]
     To *re-scale* is to multiply by a number, to *re-center* to add a vector: to all rows of the
     matrix the same, or to all examples the same.
 
-    | | batch | weight | layer |
+    | what is changed | batch | weight | layer |
     |---|---|---|---|
     | weight matrix re-scaled | ✓ | ✓ | ✓ |
     | weight matrix re-centered | | | ✓ |

@@ -38,7 +38,7 @@ def found(page: Page) -> list[tuple[str, list[str]]]:
         ("FID", "diffusion/frechet"),
         ("rota", "transformers/llama"),
         ("rotary", "transformers/llama"),
-        ("kaim", "vision/resnet"),
+        ("shaoq", "vision/resnet"),
         ("kingma", "optimizers/adam"),
         ("padding_", "transformers/attention"),
         ("causal_m", "transformers/attention"),
@@ -66,7 +66,7 @@ def test_a_name_of_two_words_is_found(browser: Browser, address: str) -> None:
     look_for(page, "Kaiming He")
     titles = [title for title, _ in found(page)]
     page.context.close()
-    assert titles[0] == "Deep residual learning"
+    assert set(titles[:2]) == {"Deep residual learning", "Group normalization"}
 
 
 def test_names_in_code_are_found_where_they_stand(browser: Browser, address: str) -> None:

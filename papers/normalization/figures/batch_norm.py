@@ -25,7 +25,7 @@ def transform(sheet: Sheet) -> None:
     table = tensor(sheet, "plain", (70, 28), faint, CELL)
     column = [[0.2 + 0.7 * row[COLUMN]] for row in shades]
     corner = 70 + COLUMN * CELL, 28.0
-    values = tensor(sheet, "idea", corner, column, CELL, link="the-transform")
+    values = tensor(sheet, "idea", corner, column, CELL)
     sheet.text("C", (table.centre[0], 16), "size")
     sheet.text("M", (58, table.centre[1]), "size")
     sheet.text("x", (192, 38))

@@ -14,15 +14,17 @@ PLACES = {"batch": (46, 34), "layer": (218, 34), "instance": (46, 196), "group":
 
 def table(sheet: Sheet, kind: str) -> None:
     x, y = PLACES[kind]
-    sheet.text(f"{kind} norm", (x + C * CELL / 2, y - 20), "note")
+    with sheet.link(
+        "the-statistics-of-a-group" if kind == "group" else "one-formula-for-four-layers"
+    ):
+        sheet.text(f"{kind} norm", (x + C * CELL / 2, y - 20), "note")
     shared = together(kind, B, C, G)[IMAGE, CHANNEL]  # (B, C)
     shades: list[list[float | None]] = [
         [0.35 * float(cell) for cell in row] for row in shared.tolist()
     ]
     shades[IMAGE][CHANNEL] = 0.9
     look = "idea" if kind == "group" else "plain"
-    link = "the-statistics-of-a-group" if kind == "group" else "one-formula-for-four-layers"
-    box = tensor(sheet, look, (x, y), shades, CELL, link=link)  # type: ignore[arg-type]
+    box = tensor(sheet, look, (x, y), shades, CELL)  # type: ignore[arg-type]
     sheet.text("C", (box.centre[0], y + B * CELL + 12), "size")
     sheet.text("B", (x - 12, box.centre[1]), "size")
 

@@ -25,7 +25,7 @@ def tables(sheet: Sheet) -> None:
     column = [[0.2 + 0.4 * row[COLUMN]] for row in shades]
     over_batch = tensor(sheet, "convolution", (LEFT + COLUMN * CELL, TOP), column, CELL)
     row = [[0.2 + 0.7 * shade for shade in shades[ROW]]]
-    over_layer = tensor(sheet, "idea", (LEFT, TOP + ROW * CELL), row, CELL, link="the-statistics")
+    over_layer = tensor(sheet, "idea", (LEFT, TOP + ROW * CELL), row, CELL)
     sheet.text("H", (table.centre[0], 16), "size")
     sheet.text("B", (32, table.centre[1]), "size")
     sheet.text("a", (LEFT - 12, 20))
