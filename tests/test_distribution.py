@@ -32,6 +32,12 @@ def test_without_torch_a_line_says_what_to_install(tmp_path: Path) -> None:
     assert (asked.returncode, asked.stderr) == (1, line + "\n")
     imported = run("-c", "from papers.optimizers.adam import Adam")
     assert imported.stderr.endswith(f"ModuleNotFoundError: {line}\n")
+    # A file that is run by its path meets its own `import torch` before it meets us.
+    run_by_path = run(str(ROOT / "papers/optimizers/adam.py"), "--steps", "1")
+    answer = run_by_path.stderr.splitlines()[-1].removeprefix("ModuleNotFoundError: ")
+    assert run_by_path.returncode == 1
+    explained = (ROOT / "README.md").read_text().partition(f"Where Python answers `{answer}`")[2]
+    assert "pip install -e '.[papers]'" in explained.partition(". ")[0]
     assert PROJECT["project"]["name"] in line
     assert "papers" in PROJECT["project"]["optional-dependencies"]
 
