@@ -107,7 +107,7 @@ class Builder:
         if search:
             drafts = self._drafts
             pages = ((leaf.compose(drafts), drafts.text(leaf.path)) for leaf in linked.pages)
-            files |= search_files(pages, settings.language)
+            files |= search_files(pages, linked.site.changes, settings.language)
             if EPUB in self.forms:
                 files[BOOK] = partial(self._book, linked)
         else:

@@ -9,6 +9,7 @@ names, and of a formula one form.
 from __future__ import annotations
 
 import builtins
+import itertools
 import keyword
 import re
 import subprocess
@@ -20,10 +21,11 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from site_builder.link.comparison import Comparison
 from site_builder.link.page import Page
 from site_builder.problem import BuildError
 from site_builder.publish.files import Files
-from site_builder.publish.templates import render_entry
+from site_builder.publish.templates import render_entry, render_pair
 from site_builder.read.source import split_lines
 
 # Where the index lies on the site.
@@ -56,21 +58,27 @@ class Passage(NamedTuple):
     used: tuple[str, ...]
 
 
-def search_files(pages: Iterable[tuple[Page, str]], language: str) -> Files:
+def search_files(
+    pages: Iterable[tuple[Page, str]], pairs: Iterable[Comparison], language: str
+) -> Files:
     r"""
     ## Make the index
 
-    All its files, by address; none without a page. A page comes with the text of its file. Raises
-    `BuildError` where Pagefind is missing or fails.
+    All its files, by address; none without a page. A page comes with the text of its file, and
+    what the `pairs` say is known from those. Raises `BuildError` where Pagefind is missing or
+    fails.
     """
     options = *OPTIONS, "--force-language", language.lower()
     with tempfile.TemporaryDirectory() as folder:
         entries, made = Path(folder, "entries"), Path(folder, "made")
         entries.mkdir()
-        for page, text in pages:
-            file = entries / page.url
+        read = (
+            (page.url, render_entry(page, tuple(_passages(page, text)))) for page, text in pages
+        )
+        for url, entry in itertools.chain(read, ((pair.url, render_pair(pair)) for pair in pairs)):
+            file = entries / url
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(render_entry(page, tuple(_passages(page, text))))
+            file.write_bytes(entry)
         if not any(entries.iterdir()):
             return {}
         _run("--site", str(entries), "--output-path", str(made), *options)

@@ -94,6 +94,11 @@ def render_entry(page: Page, passages: tuple[object, ...]) -> bytes:
     return _environment().get_template("search.html").render(page=page, passages=passages).encode()
 
 
+def render_pair(page: Comparison) -> bytes:
+    """The same of two files beside each other."""
+    return _environment().get_template("search.changes.html").render(page=page).encode()
+
+
 def render_book_part(name: str, **given: object) -> str:
     """Of the book: a project's own templates are for its pages."""
     return _environment().get_template(name).render(**given)

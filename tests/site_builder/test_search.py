@@ -52,6 +52,43 @@ def test_the_index_has_each_page_with_its_sections(tree: Tree) -> None:
     assert "x=1" not in content
 
 
+BODY = (
+    "    def forward(self, x):\n"
+    "        y = self.first(x).{}().view(2, 3).transpose(0, 1).softmax(dim=-1)\n"
+    "        return self.second(y).sum()\n\n"
+    "    def kept(self):\n        return [self.width for _ in range(10)]\n"
+)
+PAIR = {
+    "old.py": '"""\n---\ntitle: Old\nsummary: S.\n---\n"""\n\n\nclass Narrow:\n'
+    + BODY.format("relu")
+    + "\n\ndef gone():\n    return 2\n",
+    "new.py": '"""\n---\ntitle: New\nsummary: S.\nchanges: {from: old}\n---\n"""\n\n\n'
+    "class Wide:\n" + BODY.format("tanh") + "\n\n"
+    "def added(a, b):\n    for each in a:\n        yield each, b\n",
+}
+
+
+def test_the_index_has_what_changed_with_its_parts(tree: Tree) -> None:
+    root = tree({**FILES, **PAIR})
+    Builder(root, root / "site").build()
+    pages = fragments(root / "site")
+    assert {"/new.html", "/old.html", "/new.changes.html"} < set(pages)
+    pair = pages["/new.changes.html"]
+    assert pair["meta"] == {"title": "From Old to New", "about": "What changed"}
+    anchors = [(each["id"], each["text"]) for each in pair["anchors"]]  # type: ignore[attr-defined]
+    assert anchors == [("Wide", "Narrow → Wide"), ("added", "added")]
+    shown = (root / "site/new.changes.html").read_text()
+    assert all(f'id="{anchor}"' in shown for anchor, _ in anchors)
+    content = str(pair["content"])
+    # Of a part's methods those that changed; what is gone is the other page's.
+    assert "⟦ forward ⟧" in content
+    assert "kept" not in content
+    # An edit of either file is one of the pair.
+    tree({"old.py": PAIR["old.py"].replace("Narrow", "Slim")})
+    Builder(root, root / "site").build()
+    assert "Slim → Wide" in str(fragments(root / "site")["/new.changes.html"]["content"])
+
+
 def test_the_index_is_the_same_twice_and_goes_with_its_pages(tree: Tree, tmp_path: Path) -> None:
     root, out = tree(dict(FILES)), tmp_path / "out"
 
@@ -109,7 +146,7 @@ def test_without_pages_there_is_nothing_to_search(tree: Tree) -> None:
     Builder(root, root / "site").build()
     assert not (root / "site" / INDEX).exists()
     assert 'class="search"' not in (root / "site/index.html").read_text()
-    assert search.search_files((), "en") == {}
+    assert search.search_files((), (), "en") == {}
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,23 @@ def test_under_ten_strokes_lead_to_the_page(
     page.context.close()
 
 
+def test_who_names_two_pages_finds_what_changed_between_them(
+    browser: Browser, address: str
+) -> None:
+    page = visit(browser, address)
+    look_for(page, "from gpt-2 to llama")
+    best, *_ = found(page)
+    look_for_more = page.get_by_role("combobox")
+    look_for_more.fill("feed")
+    expect(page.locator("#-found")).to_have_attribute("data-answers", "feed")
+    later = [title for title, _ in found(page)]
+    page.context.close()
+    assert best[0] == "From GPT-2 to LLaMA"
+    # Who names a part finds its page before what changed in it.
+    changed = [at for at, title in enumerate(later) if title.startswith("From ")]
+    assert not changed or changed[0] > 0
+
+
 def test_a_name_of_two_words_is_found(browser: Browser, address: str) -> None:
     page = visit(browser, address)
     look_for(page, "Kaiming He")
