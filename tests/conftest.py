@@ -23,8 +23,10 @@ settings.load_profile("untimed")
 def browser() -> Iterator[Browser]:
     """The system's Chromium where there is one, else Playwright's own."""
     # A process can have one Playwright only, whichever tests it happens to run.
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    # How fast a page answers is the machine's matter too.
+    expect.set_options(timeout=30_000)
     system = "/usr/bin/chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(

@@ -33,6 +33,11 @@ MODES = [(1280, "light"), (1280, "dark"), (380, "light"), (380, "dark")]
 pytestmark = pytest.mark.browser
 
 
+def painted(page: Page) -> None:
+    """Wait until the page is on the screen: a browser may drop what is done to it before."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 def visit(
     browser: Browser, url: str, width: int = 1280, theme: str = "light", **options: object
 ) -> Page:
@@ -44,6 +49,8 @@ def visit(
     )
     page = context.new_page()
     page.goto(url)
+    if options.get("java_script_enabled", True):
+        painted(page)
     return page
 
 
@@ -198,6 +205,7 @@ def test_reads_from_the_disk(browser: Browser, site: Path) -> None:
     page = context.new_page()
     page.on("console", lambda message: said.append(message.text))
     page.goto((site / PAPER).as_uri())
+    painted(page)
     columns = page.evaluate(
         "[document.querySelector('.prose'), document.querySelector('.code')]"
         ".map(e => e.getBoundingClientRect().left)"

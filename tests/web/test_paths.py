@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from site_builder.read.settings import read_settings
 from tests.web.conftest import ROOT
-from tests.web.test_pages import visit
+from tests.web.test_pages import painted, visit
 
 pytestmark = pytest.mark.browser
 
@@ -75,6 +75,7 @@ def test_what_was_read_is_shown_and_can_be_forgotten(browser: Browser, address: 
     page.goto(address)
     expect(page.locator(".path .read")).to_have_count(1)
     page.goto(address + "paths.html")
+    painted(page)
     page.get_by_role("button", name="Forget").focus()
     page.keyboard.press("Enter")
     expect(page.locator(".read")).to_have_count(0)

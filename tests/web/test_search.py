@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.web.test_pages import AXE, MODES, PAPER, visit
+from tests.web.test_pages import AXE, MODES, PAPER, painted, visit
 
 pytestmark = pytest.mark.browser
 
@@ -185,6 +185,7 @@ def test_nothing_is_loaded_before_it_is_opened(browser: Browser, address: str, s
     page.on("request", lambda request: asked.append(request.url.removeprefix(address)))
     page.on("console", lambda message: said.append(message.text))
     page.goto(address + PAPER)
+    painted(page)
     before = len(asked)
     assert not [name for name in asked if "search" in name]
     look_for(page, "adam")

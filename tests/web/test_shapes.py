@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.web.test_pages import AXE, MODES, PAPER, visit
+from tests.web.test_pages import AXE, MODES, PAPER, painted, visit
 from tests.web.test_touch import CARD, line_of, place
 
 pytestmark = pytest.mark.browser
@@ -130,6 +130,7 @@ def test_one_switch_shows_all_lines_and_is_kept(page: Page, by: str) -> None:
     assert shown == len(data) > 50
     assert page.locator(".rows .l").all_text_contents() == text, "what is copied is the code"
     page.reload()
+    painted(page)
     expect(switch).to_have_attribute("aria-pressed", "true")
     assert page.locator(".l[data-made]").count() == shown
     turn()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
-from tests.web.test_pages import AXE, PAPER, visit
+from tests.web.test_pages import AXE, PAPER, painted, visit
 
 pytestmark = pytest.mark.browser
 
@@ -227,6 +227,7 @@ def test_a_browser_without_highlights_marks_the_names(browser: Browser, address:
     page = visit(browser, address + PAPER)
     page.add_init_script("delete CSS.highlights; delete CSS.__proto__.highlights")
     page.reload()
+    painted(page)
     assert page.evaluate("CSS.highlights === undefined")
     before = page.evaluate(CODE)
     page.mouse.click(*place(page, "scores = q @ k.transpose", "scores"))
