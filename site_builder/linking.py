@@ -22,7 +22,8 @@ from site_builder.link.links import Targets
 from site_builder.link.mistakes import Told
 from site_builder.link.order import Neighbours, neighbours, reading_order
 from site_builder.link.page import Page, compose
-from site_builder.link.poster import Painting, Poster, Posters, posters
+from site_builder.link.painting import Painting
+from site_builder.link.poster import Pair, Poster, Posters, posters
 from site_builder.link.relations import Relations, relate
 from site_builder.link.routes import Stop, along, stops
 from site_builder.link.site import (
@@ -137,15 +138,18 @@ def link_all(
     intro = introduce(settings, targets)
     look, unusable = read_look(settings)
     specimen = _specimen(drafts, stubs, settings, targets)
-    more = compared, references, look, assets_version(look)
+    more = references, look, assets_version(look)
     shown = {card.thumb.file for card in index.values() if card.thumb and card.thumb.file}
     shown |= evidence.pictures | {*intro.shown}
     shown |= {file for each in joined.values() for file in each.shown}
     pictures, unreadable = read_pictures(shown, others, root)
-    words = settings.title, settings.tagline
     # An address of a picture must be a whole one.
-    made = posters(*words, index, figures, results, pictures) if settings.url else Posters()
-    site = compose_site(ordered, specimen, intro, settings, index, results, *more, made.site)
+    pairs = (Pair(each.url, each.title, each.paths) for each in compared)
+    drawn = index, pairs, figures, results, pictures
+    made = posters(settings.title, settings.tagline, *drawn) if settings.url else Posters()
+    compared = tuple(replace(each, poster=made.pairs.get(each.url)) for each in compared)
+    found = index, results, compared
+    site = compose_site(ordered, specimen, intro, settings, *found, *more, made.site)
     site = replace(site, book=BOOK if EPUB in asked else "")
 
     problems += [*uncompared, *unequal, *intro.problems, *unusable, *missing(settings, site)]

@@ -17,7 +17,8 @@ Pages that know each other: where names and addresses lead, and what stands besi
 | [equality](equality.py) | front matter and tests → what a page is equal to |
 | [mistakes](mistakes.py) | what people get wrong → how a page tells of it |
 | [figure](figure.py) | the picture beside an abstract → a part of its page |
-| [inks](inks.py), [poster](poster.py) | a figure and a title → what others show of a page |
+| [poster](poster.py), [painting](painting.py) | figures and a title → what others show of a page |
+| [inks](inks.py), [lettering](lettering.py) | colours and accents → what a painter understands |
 | [heights](heights.py) | prose → about how high it is |
 | [body](body.py) | a draft's rows → rows whose links lead somewhere |
 | [page](page.py) | a draft and its surroundings → a page |

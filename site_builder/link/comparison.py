@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from site_builder.link.order import Link
+from site_builder.link.poster import Poster
 from site_builder.read.counterparts import How
 from site_builder.read.proofs import Proof
 from site_builder.render.marks import Hunk, Line
@@ -98,6 +99,7 @@ class Comparison:
     proof: Shown | None
     contents: tuple[Heading, ...]
     paths: tuple[str, str]
+    poster: Poster | None = None
 
     @property
     def told(self) -> str:

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from site_builder.assets import asset_files, read_assets
-from site_builder.link.poster import Painting
+from site_builder.link.painting import Painting
 from site_builder.link.site import Site
 from site_builder.problem import Problem
 from site_builder.publish.inputs import marks

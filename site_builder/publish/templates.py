@@ -19,9 +19,10 @@ from markupsafe import Markup
 from site_builder.assets import TEMPLATES
 from site_builder.link.comparison import Comparison
 from site_builder.link.inks import inks, plain
+from site_builder.link.lettering import lettered
 from site_builder.link.order import Link
 from site_builder.link.page import Page
-from site_builder.link.poster import HEIGHT, LEFT, WIDTH, Painting
+from site_builder.link.painting import HEIGHT, LEFT, WIDTH, Painting
 from site_builder.link.routes import PATHS
 from site_builder.link.site import Site
 from site_builder.problem import BuildError
@@ -62,6 +63,7 @@ def _environment(folder: str = "", own: tuple[tuple[str, str], ...] = ()) -> jin
         lstrip_blocks=True,
     )
     environment.filters["inline"] = inline
+    environment.filters["lettered"] = lettered
     environment.policies["json.dumps_function"] = functools.partial(json.dumps, ensure_ascii=False)
     return environment
 

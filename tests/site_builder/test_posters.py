@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import resvg_py
-from PIL import Image
+from PIL import Image, ImageChops
 
 from site_builder.build import Builder
-from site_builder.link import poster
+from site_builder.link import painting, poster
+from site_builder.link.lettering import lettered, writable
 from site_builder.publish import files
 from site_builder.publish.paint import paint
 from site_builder.read import fonts
@@ -117,7 +119,9 @@ def test_what_a_run_drew_is_shown_where_there_is_no_figure() -> None:
 
     def shown(figures: dict[str, object]) -> poster.Poster:
         svg = {"in/a.svg": THEIRS.format("").encode()}
-        return poster.posters("S", "", {"in/a.py": card}, figures, results, svg).pages["in/a.py"]
+        return poster.posters("S", "", {"in/a.py": card}, (), figures, results, svg).pages[
+            "in/a.py"
+        ]
 
     assert shown({}) == poster.Poster("in/records/a.png", 100, 50, "What it drew")
     figure = SimpleNamespace(width=640, height=550, html=None, alt="Sums")
@@ -198,7 +202,7 @@ def test_every_letter_of_ours_leaves_ink_and_no_other_does() -> None:
 def test_a_title_is_as_large_as_it_fits(
     words: str, width: float, size: int, lines: tuple[str, ...]
 ) -> None:
-    assert poster._lines(words, width) == (size, lines)
+    assert painting._lines(words, width) == (size, lines)
 
 
 def test_a_title_whose_letters_we_do_not_have_leaves_the_middle_to_the_figure(tree: Tree) -> None:
@@ -206,6 +210,89 @@ def test_a_title_whose_letters_we_do_not_have_leaves_the_middle_to_the_figure(tr
     site = built(tree({**files, "pyproject.toml": SETTINGS}))
     colour = looked_at((site / "static/posters/a.png").read_bytes())
     assert colour(600 - 310, 315) == colour(600 + 310, 315) == (0, 0, 255)
+
+
+def test_what_changed_has_the_figures_of_both(tree: Tree) -> None:
+    blue, red = THEIRS.format(""), THEIRS.format("").replace("#00f", "#f00")
+    later = page("New", "in/b.svg").replace("---\n\n", "changes: {from: a}\n---\n\n")
+    files = {"a.py": page("Old", "a.svg"), "a.svg": blue, "b.py": later, "in/b.svg": red}
+    site = built(tree({**files, "pyproject.toml": SETTINGS}))
+    its = meta((site / "b.changes.html").read_text())
+    assert its["image"] == f"{URL}static/posters/b.changes.png"
+    said = "A &#34;big&#34; &lt;sum&gt;"
+    assert its["image:alt"] == f"Old: {said} New: {said}"
+    colour = looked_at((site / "static/posters/b.changes.png").read_bytes())
+    # Both are 300 pixels wide, and stand 40 from the right and from each other.
+    assert colour(530, 315) == colour(810, 315) == (0, 0, 255)
+    assert colour(840, 315) == (0xFD, 0xFC, 0xF9)
+    assert colour(870, 315) == colour(1150, 315) == (255, 0, 0)
+    # Where only one has a figure, that is shown as on its own poster.
+    tree({"a.py": page("Old")})
+    site = built(site.parent)
+    alone = looked_at((site / "static/posters/b.changes.png").read_bytes())
+    assert alone(530, 580) == alone(1150, 50) == (255, 0, 0)
+    assert meta((site / "b.changes.html").read_text())["image:alt"] == f"New: {said}"
+    tree({"b.py": later.replace(FIGURE.format("in/b.svg"), "")})
+    site = built(site.parent)
+    own = f"{URL}static/posters/index.png"
+    assert meta((site / "b.changes.html").read_text())["image"] == own
+
+
+def written(words: str, font: str) -> Image.Image:
+    """In letters 200 pixels large."""
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="500" height="400">{}</svg>'
+    family = f"KaTeX_{font.partition('-')[0]}"
+    told = f'<text x="40" y="260" font-size="200" font-family="{family}">{{}}</text>'
+    return Image.open(io.BytesIO(paint(svg.format(told.format(lettered(words, font))))))
+
+
+def ink(picture: Image.Image) -> tuple[int, int, int, int]:
+    """Where it is: left, top, right and bottom."""
+    box = picture.getbbox()
+    assert box
+    return box
+
+
+@pytest.mark.parametrize("font", ["Main-Regular", "SansSerif-Regular"])
+@pytest.mark.parametrize("letter", ["é", "È", "ö", "ř", "Å", "ñ", "ű", "ā", "ž", "ż", "ç"])
+def test_an_accent_stands_over_the_middle_of_its_letter(letter: str, font: str) -> None:
+    plain = unicodedata.normalize("NFD", letter)[0]
+    bare, accented = written(plain, font), written(letter, font)
+    left, top, right, bottom = ink(bare)
+    # What was added: the accent, above the letter or below.
+    added = ImageChops.difference(accented.getchannel("A"), bare.getchannel("A"))
+    # Edges may be rounded differently.
+    start, above, end, below = ink(added.point(lambda value: 255 * (value > 128)))
+    assert abs((start + end) - (left + right)) / 2 < 20
+    assert above > bottom - 10 if letter == "ç" else below < top
+    # The next letter stands where it would without.
+    ends = [ink(written(word + "n", font))[2] for word in (letter, plain)]
+    assert abs(ends[0] - ends[1]) <= 1
+
+
+def test_a_title_with_accents_is_painted(tree: Tree) -> None:
+    files = {"a.py": page("Fr\u00e9chet", "a.svg"), "a.svg": THEIRS.format("")}
+    files |= {"b.py": page("Fre\u0301chet", "a.svg"), "c.py": page("Frechet", "a.svg")}
+    site = built(tree({**files, "pyproject.toml": SETTINGS}))
+    one, same, plain = ((site / f"static/posters/{name}.png").read_bytes() for name in "abc")
+    assert one == same != plain
+    with Image.open(io.BytesIO(one)) as accented, Image.open(io.BytesIO(plain)) as bare:
+        differ = ImageChops.difference(accented.convert("RGB"), bare.convert("RGB")).getbbox()
+    # An accent, of a letter in the first half of the title.
+    assert differ
+    left, top, right, bottom = differ
+    assert 56 < left < right < 250
+    assert right - left < 40
+    assert bottom - top < 30
+
+
+@pytest.mark.parametrize(
+    ("words", "there"),
+    [("Pólya", True), ("naïve", True), ("Łukasz", False), ("ế", False), ("é&<", True)],
+)
+def test_which_letters_can_be_put_together(words: str, there: bool) -> None:
+    assert writable(words) is there
+    assert "<" not in re.sub(r"</?tspan[^>]*>", "", lettered("é&<", "Main-Regular"))
 
 
 def test_what_was_painted_is_kept_and_what_changed_is_painted(
