@@ -15,4 +15,6 @@ its answer as a `torch.optim.Optimizer` short enough to check against the algori
   the learning rate is a distance.
 - [AdamW](adamw.py) shrinks the weights beside that step. A penalty in the loss would be divided,
   too.
+- [Lion](lion.py) takes only the sign of an average: every weight moves by the rate, and half of
+  Adam's memory is enough.
 """
