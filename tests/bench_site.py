@@ -32,9 +32,16 @@ from site_builder.read.blocks import parse  # noqa: E402
 from site_builder.render.scan import Scan  # noqa: E402
 from site_builder.render.shelf import Shelf  # noqa: E402
 
+
+def _topics() -> set[str]:
+    return {file.parent.name for file in (ROOT / "papers").glob("*/__init__.py")}
+
+
 FENCE = "\n---\n"
 # Where a formula may have more blanks.
 BLANK = re.compile(r"(?<!\\)(?=[\^_=+ ])")
+# Another page, named in front matter.
+PAGE = re.compile(rf"([ \[])((?:{'|'.join(sorted(_topics()))})/\w+)(?=[],\n}}])")
 # What the ratios should be at most.
 COLD, UNCHANGED = 4 / 5, 1 / 10
 
@@ -76,7 +83,8 @@ def _own(text: str, copy: int) -> str:
         rest = block.text
         if block.prose.startswith(FENCE[1:]):
             head, fence, rest = rest.rpartition(FENCE)
-            done += head + fence
+            # What a page needs, and what it changes, lies in its own copy too.
+            done += PAGE.sub(rf"\1copy{copy:03}/papers/\2", head) + fence
         for tex in formulas(block.prose):
             # More blanks, or braces, make another formula that is as much work as the first.
             line = next(filter(BLANK.search, tex.split("\n")), tex)

@@ -119,7 +119,7 @@ def test_under_torchrun_a_dead_process_ends_the_run(tmp_path: Path) -> None:
     began = time.monotonic()
     ((code, _, err),) = ends([torchrun(tmp_path, "--steps", "500", "--die", "20", "--quiet")])
     assert code == 1
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 240
     assert re.search(r"exitcode *: 7", err), err
 
 
@@ -141,13 +141,13 @@ def test_a_process_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
     processes[1].send_signal(signal.SIGSTOP)
     began = time.monotonic()
     try:
-        _, err = processes[0].communicate(timeout=60)
+        _, err = processes[0].communicate(timeout=180)
     finally:
         processes[1].kill()
         processes[1].communicate()
     assert processes[0].returncode == 1
     assert err.splitlines()[-1].startswith("another process of this run ended")
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < 120
 
 
 def test_ctrl_c_stops_all_at_one_step(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def test_ctrl_c_saves_and_prints_the_line_that_resumes(tmp_path: Path) -> None:
     process.stderr.readline()  # the first line of progress: it is training
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=180)
     assert process.returncode == 130
     assert "Traceback" not in said
     found = re.search(r"stopped after step (\d+); to go on: python (.*)", said.splitlines()[-1])
@@ -366,7 +366,7 @@ def test_pressed_twice_it_stops_at_once(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_with_step_and_cause(tmp_path: Path) -> None:
     words = ["--steps", "60", "--poison", "37", "--checkpoint-every", "10", "--out", "r"]
     process = start(tmp_path, *words)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=180)
     assert process.returncode == 1
     line = said.splitlines()[-1]
     assert "Traceback" not in said
@@ -411,7 +411,7 @@ def test_a_full_disk_is_one_line_and_spoils_nothing(tmp_path: Path) -> None:
 
     words = ["--steps", "8", "--no-cosine", "--out", "r", "--resume", "--quiet"]
     process = start(tmp_path, *words, preexec_fn=little_room)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=180)
     assert process.returncode == 1
     assert said.count("\n") == 1
     assert "cannot write" in said
@@ -480,14 +480,14 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     first = start(tmp_path, *words)
     assert first.stderr is not None
     first.stderr.readline()
-    _, said = start(tmp_path, "--steps", "2", "--out", "r").communicate(timeout=60)
+    _, said = start(tmp_path, "--steps", "2", "--out", "r").communicate(timeout=180)
     busy = "another run is writing into it; wait for that one, or give another folder"
     assert said == f"--out r: {busy}\n"
     # However the first one ends, its folder is free again.
     first.kill()
     first.communicate()
     second = start(tmp_path, "--steps", "2", "--out", "r", "--quiet")
-    assert second.communicate(timeout=60) == ("", "")
+    assert second.communicate(timeout=180) == ("", "")
     assert second.returncode == 0
 
 

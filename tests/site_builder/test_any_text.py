@@ -269,4 +269,4 @@ def test_too_much(name: str) -> None:
     begin = time.process_time()
     check(Source("a/b.py", TOO_MUCH[name], "utf-8"))
     # Nothing here is longer than a megabyte: what takes minutes would be more than linear.
-    assert time.process_time() - begin < 20
+    assert time.process_time() - begin < 90

@@ -128,7 +128,7 @@ def test_bad_formulas_have_reasons(folder: Path, tex: str, reason: str) -> None:
         typeset(tex, True)
     assert reason in str(caught.value)
     assert "\u0332" not in str(caught.value)
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 90
     # The engine is none the worse for it.
     assert "katex" in typeset(r"\sum_i^n x", True).html
 
