@@ -34,13 +34,13 @@ figure:
   caption: >-
     A row is normalized by its own mean and deviation. Below, the gradient of the last state by an
     earlier pixel, in untrained networks that read digits, as `flow` computes it. The first pixels
-    of all digits are black, and a layer that hears nothing is amplified all the more.
+    of all digits are black, and the less a layer hears, the more it is amplified.
 metrics:
   error: {name: error on unseen digits, unit: "%", better: lower}
   lost: {name: "what the error loses on its way through the steps, untrained",
     unit: powers of ten, better: lower}
-  times_torch: {name: "time of the written-out layer, in times torch's", better: lower}
-  fused_times_torch: {name: "time of the fused layer, in times torch's", better: lower}
+  times_torch: {name: "time of the written-out layer, as a multiple of torch's", better: lower}
+  fused_times_torch: {name: "time of the fused layer, as a multiple of torch's", better: lower}
   loss: {name: training loss, unit: nats, better: lower, scale: log}
 runs:
   layer norm: ""
@@ -58,8 +58,8 @@ claims:
     control: plain
     metric: error
     margin: 0.1
-  - what: the state neither grows nor shrinks from step to step
-    paper: "section 3.1"
+  - what: less of the error is lost on its way back through the steps
+    paper: "section 3.1, of gradients that vanish or explode"
     run: layer norm
     control: plain
     metric: lost
@@ -79,7 +79,8 @@ claims:
     control: batch norm at each step
     metric: error
     margin: 0.02
-    note: "all digits have 64 pixels, so batch norm has statistics for each step"
+    note: "all digits have 64 pixels, so batch norm has statistics for each step, and here gains and
+      biases of its own for each as well"
   - what: with batches of four it is better than batch normalization
     paper: "section 6.6, figure 6 (right), on MNIST"
     run: "whole digits, four a batch, layer norm"
@@ -93,12 +94,13 @@ claims:
     control: "whole digits, two a batch, batch norm"
     metric: error
     margin: 0.02
-  - what: in the form that one uses it is as fast as torch's layer
+  - what: the fused form is as fast as torch's layer
     paper: "not there"
     run: layer norm
     metric: fused_times_torch
     than: 1.05
     margin: 0
+    note: "it calls the same function"
   - what: order embeddings of images and sentences converge in 60 % of the time
     paper: "section 6.1"
     note: "not run here: Microsoft COCO"
@@ -114,6 +116,11 @@ deviations:
     ours: not invariant
     matters: "no: the table is right"
     test: test_table_1
+  - what: batch normalization at each step
+    paper: "as Cooijmans 2016 has it: one gain for all steps, which starts at 0.1"
+    ours: a gain and a bias for each step, which start at 1 and 0
+    matters: "perhaps: it gives batch normalization more weights than layer normalization"
+    test: test_layer_norm_is_one_for_all_steps_and_batch_norm_is_not
   - what: the network for whole digits
     paper: two hidden layers of 1,000 units, MNIST
     ours: one of 64 units, 8 by 8 pixels
@@ -136,16 +143,17 @@ exercises: [normalized, sums, Recurrent.forward]
 [Batch normalization](batch_norm.py) needs a batch, in training and for the statistics that it uses
 later. That excludes learning from one example at a time, and it is awkward in a recurrent
 network. There a layer is used at every step, each step has its own distribution, and so each
-needs statistics of its own. If a sequence is longer than all in training, for its last steps there
-are none.
+needs statistics of its own. The last steps of a sequence that is longer than any in training have
+none.
 
 The remedy is to turn the table by a right angle. Instead of one unit over all examples, we take
 all units of a layer in one example. Mean and variance are at hand as soon as the layer has summed
 its inputs, at every step, for one example as for a thousand, and in use as in training. There is
 nothing to track.
 
-It does not do the same thing, though. A unit no longer has mean zero and variance one, only all
-units together do. What the layer no longer sees, and what it sees now, is in [table 1](#table-1).
+It does not do the same thing, though. A unit no longer has mean zero and variance one; only the
+units of a layer together do. What the layer no longer sees, and what it sees now, is in
+[table 1](#table-1).
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -184,12 +192,12 @@ def normalized(a: Tensor, epsilon: float) -> Tensor:
     All units of a layer share them, and each example has its own.
 
     **An example.** A layer of four units with the summed inputs $1, 2, 3, 6$ has $\mu = 3$ and
-    $\sigma = \sqrt{3.5} = 1.871$. It hands on $-1.069$, $-0.535$, $0$, $1.604$, and would do so for
-    $10, 20, 30, 60$, too. These are the numbers of
-    [the other page](batch_norm.py#the-transform), where they were one unit in four examples.
+    $\sigma = \sqrt{3.5} = 1.871$. It hands on $-1.069$, $-0.535$, $0$, $1.604$, and would hand on
+    the same for $10, 20, 30, 60$. On [the page of batch
+    normalization](batch_norm.py#the-transform) these four numbers were one unit in four examples.
     """
     mu = a.mean(-1, keepdim=True)  # (..., 1)
-    # The small epsilon is for layers whose units all hear the same.
+    # Without the small epsilon, a layer whose units all hear the same would divide by zero.
     sigma = ((a - mu).square().mean(-1, keepdim=True) + epsilon).sqrt()  # (..., 1)
     return (a - mu) / sigma  # (..., H)
 
@@ -219,11 +227,11 @@ class LayerNorm(nn.Module):
 
 class FusedLayerNorm(LayerNorm):
     r"""
-    ### The form that one uses
+    ### The form to use
 
-    The layer above goes through the numbers eight times, and torch's function two times. It gives
-    the same. How long both take is [measured](batch_norm.py#how-fast-it-is) in each run that has
-    such layers, in times of `torch.nn.LayerNorm`.
+    The layer above goes through the numbers eight times, torch's function twice, and what comes
+    out is the same. How long both take, as multiples of what `torch.nn.LayerNorm` does, is
+    [measured](batch_norm.py#how-fast-it-is) in each run that has such layers.
     """
 
     def forward(self, a: Tensor) -> Tensor:
@@ -234,9 +242,9 @@ def sums(kind: str, W: Tensor, x: Tensor) -> Tensor:
     r"""
     ## Table 1
 
-    What does a normalized layer not notice? Section 5.1 compares three. Layer and batch
-    normalization we have. *Weight* normalization (Salimans 2016,
-    [arXiv](https://arxiv.org/abs/1602.07868)) looks at no data. It divides the summed inputs of a
+    What does a normalized layer not notice? Section 5.1 compares three kinds. We know two of them,
+    layer and batch normalization. The third, *weight* normalization (Salimans 2016,
+    [arXiv](https://arxiv.org/abs/1602.07868)), looks at no data. It divides the summed inputs of a
     unit by the length of its weights: $\mu = 0$, $\sigma = \lVert w \rVert_2$. Gain and bias
     are left out here.
     """
@@ -252,8 +260,8 @@ def sums(kind: str, W: Tensor, x: Tensor) -> Tensor:
 def changed(W: Tensor, x: Tensor, by: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     r"""
     We change weights or data in the six ways of the table and see whether anything else comes out.
-    To *re-scale* is to multiply by a number, to *re-center* to add a vector: to all rows of the
-    matrix the same, or to all examples the same.
+    To *re-scale* is to multiply by a positive number, and to *re-center* is to add a vector, the
+    same to all rows of the matrix or to all examples.
 
     | what is changed | batch | weight | layer |
     |---|---|---|---|
@@ -267,8 +275,8 @@ def changed(W: Tensor, x: Tensor, by: Tensor) -> dict[str, tuple[Tensor, Tensor]
     Why the second row? To add the same vector to the weights of all units adds the same number
     to all their sums, and that goes with the mean. So the weights of a layer have fewer
     directions to move in than it seems. And why the last? An example that is twice as bright
-    has sums that are twice as large, and $\sigma$ as well. With the brightness, though, goes what
-    it may have told.
+    has sums that are twice as large, and so is $\sigma$. But with the brightness goes whatever it
+    had to say.
     """
     first_unit, first_example = torch.ones(len(W), 1), torch.ones(len(x), 1)  # (H, 1), (B, 1)
     first_unit[0] = first_example[0] = 3.0
@@ -295,11 +303,11 @@ class Recurrent(nn.Module):
     $$
 
     In a plain network the sums tend to grow or to shrink with each step, and the gradient on its
-    way back [with them](../recurrent/lstm.py#a-chain-of-products). Here they can't: multiply
-    $W_{hh}$ and $W_{xh}$ by any number, and the states stay as they are.
+    way back [with them](../recurrent/lstm.py#a-chain-of-products). Here the sums can't: multiply
+    $W_{hh}$ and $W_{xh}$ by any positive number, and the states stay as they are.
 
-    There is a norm for each step, and layer normalization gives the same one for all. With batch
-    normalization each step has statistics of its own.
+    The network is given a norm for each step. Layer normalization puts the same one everywhere;
+    batch normalization has another one, with its own statistics, at every step.
     """
 
     def __init__(self, D: int, H: int, norms: list[nn.Module], bias: bool) -> None:
@@ -381,17 +389,20 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## Training
 
-    Before it, we measure how many powers of ten the error loses on its way back through all steps,
-    on random inputs. With layer normalization they are a few, whatever the scale of the weights.
+    Before we train, we measure how many powers of ten the error loses on its way back through all
+    steps, on random inputs. With layer normalization it loses only a few, whatever the scale of the
+    weights.
 
     On digits something else happens first. Their first pixels are black, so the layer hears next to
-    nothing, and $\sigma$ is next to $\sqrt\epsilon$, which makes each of these steps amplify by
-    up to 300. The gradient explodes there, and we [clip](../training/clipping.py) it.
+    nothing, $\sigma$ is little more than $\sqrt\epsilon$, and each of these steps amplifies
+    about 300-fold. The gradient explodes there, and we [clip](../training/clipping.py) it.
 
-    Twice the weights do as much for a plain network, as the runs show, but somebody has to search
-    for that 2. And batch normalization, which has 64 sets of statistics here, is no worse than
-    layer normalization, as long as all digits have the same number of pixels. Where batches are
-    small it is another matter: of four examples a mean can still be had, of two it is mostly noise.
+    With twice the weights a plain network does just as well, as the runs show, but somebody has to
+    find that factor. And batch normalization, which has 64 sets of statistics here, is no worse
+    than layer normalization. It can have them because all digits have the same number of pixels.
+    Small batches are another matter. Four examples still have a mean that is worth something. Two
+    do not: each value becomes 1 or $-1$, whatever it was, and says only which of the two was the
+    larger.
     """
     run = Run(config, options)
     data, unseen = digits("train"), digits("test")
@@ -425,14 +436,14 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # ## What changed since
 #
 # - **Everywhere.** Each sublayer of a [transformer](../transformers/transformer.py) has one, where
-#   a position of a sequence is an example: behind the sum at first, before the sublayer since
-#   [GPT-2](../transformers/gpt2.py). [BERT](../transformers/bert.py) puts one on its embeddings,
-#   too.
+#   a position of a sequence is an example. At first it stood behind the sum, and since
+#   [GPT-2](../transformers/gpt2.py) it has stood before the sublayer.
+#   [BERT](../transformers/bert.py) puts one on its embeddings, too.
 # - **Without the mean.** [RMSNorm](../transformers/llama.py#rmsnorm) keeps the division alone. It
 #   gives up the second row of table 1 and learns about as well.
-# - **In images** all channels of a map are seldom alike, and the paper itself finds batch
-#   normalization better in convolutional networks (section 6.7). [Groups](group_norm.py) of
-#   channels lie between the two.
+# - **In images** the paper itself finds batch normalization better (section 6.7). Its guess is that
+#   units near the border, which are seldom switched on, are too unlike the others of their layer.
+#   [Groups](group_norm.py) of channels lie between the two.
 # - **Why does it help?** The gradient through mean and variance seems to matter more than the
 #   normalized numbers do (Xu 2019, [arXiv](https://arxiv.org/abs/1911.07013)).
 

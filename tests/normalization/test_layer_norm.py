@@ -227,6 +227,8 @@ def test_layer_norm_is_one_for_all_steps_and_batch_norm_is_not() -> None:
     assert len({id(norm) for norm in batch.layer.norms}) == 4
     assert layer.layer.inputs.bias is None
     assert none.layer.inputs.bias.tolist() == [0.0] * 6
+    # One bias for each unit, wherever it stands.
+    assert all(each.layer.recurrent.bias is None for each in (layer, batch, none))
     images = torch.rand(3, 8, 8)
     pieces = images.flatten(1).view(3, 4, 16)
     torch.testing.assert_close(none(images), none.classes(none.layer(pieces)[0][:, -1]))
@@ -256,6 +258,11 @@ def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
     def clock(ours: nn.Module, theirs: nn.Module, x: Tensor) -> float:
         timed.append((type(ours).__name__, type(theirs).__name__))
+        # The same work for both, much of it, and all the way back.
+        assert ours.state_dict().keys() == theirs.state_dict().keys()
+        torch.testing.assert_close(ours(x), theirs(x))
+        assert x.requires_grad
+        assert x.numel() > 100_000
         return float(len(timed))
 
     update = Run.update
