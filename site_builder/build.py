@@ -170,7 +170,8 @@ class Builder:
         settings = leaf.settings
         cells = self._drafts.cells(leaf.path, Place(settings.url))
         module = self._drafts.module(leaf.path)
-        return render_notebook(leaf.path, module, cells, settings.install, settings.calls)
+        more = settings.install, settings.calls, settings.afterwards
+        return render_notebook(leaf.path, module, cells, *more)
 
     def _book(self, linked: Linked) -> bytes:
         parts = parts_of(linked.site)

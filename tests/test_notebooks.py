@@ -41,8 +41,8 @@ def cells(paper: str) -> list[dict[str, Any]]:
     path = paper.replace(".", "/") + ".py"
     source = decode(path, (ROOT / path).read_bytes())
     assert isinstance(source, Source)
-    more = read_cells(source, True), SETTINGS.install, SETTINGS.calls
-    made = render_notebook(path, source.module, *more)
+    more = SETTINGS.install, SETTINGS.calls, SETTINGS.afterwards
+    made = render_notebook(path, source.module, read_cells(source, True), *more)
     notebook: dict[str, Any] = json.loads(made)
     return [cell | {"source": "".join(cell["source"])} for cell in notebook["cells"]]
 
@@ -55,7 +55,9 @@ def test_it_runs(paper: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "__main__", here)
     # As in Jupyter, what one cell imports from the future holds for the next.
     compiled = codeop.Compile()
-    install, *code, call = [c["source"] for c in cells(paper) if c["cell_type"] == "code"]
+    install, *code, call, afterwards = [
+        c["source"] for c in cells(paper) if c["cell_type"] == "code"
+    ]
     assert install == f"%pip install -q {json.dumps(SETTINGS.install)}"
     for number, text in enumerate(code):
         exec(compiled(f"{text}\n", f"cell {number}", "exec"), here.__dict__)
@@ -70,4 +72,13 @@ def test_it_runs(paper: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     numbers = eval(compiled(small, "call", "eval"), here.__dict__)
     assert numbers
     assert all(isinstance(value, float) for value in numbers.values())
-    assert list(tmp_path.glob("runs/*/*/result.json"))
+    result = max(tmp_path.glob("runs/*/*/result.json"), key=lambda file: file.stat().st_mtime)
+    # The last cell shows what its last line gives.
+    *above, shown = afterwards.split("\n")
+    exec(compiled("\n".join(above), "import", "exec"), here.__dict__)
+    svg = eval(compiled(shown, "picture", "eval"), here.__dict__)._repr_svg_()
+    series = json.loads(result.read_text())["series"]
+    names = {name.partition("/")[0] for name in series}
+    shows = "loss" if "loss" in names else next(iter(names), "")
+    assert f"{result.parent.relative_to(tmp_path)}" in svg
+    assert svg.count("<circle") == sum(name.partition("/")[0] == shows for name in series)

@@ -9,7 +9,8 @@ summary: What labml has kept of a run, drawn in a line for each value, also whil
     python -m papers.tools.curves runs/transformers/gpt2
 
 From Python, and in a notebook, `read("runs/transformers/gpt2")` gives the same curves, each from
-step to value, for whatever draws there.
+step to value, for whatever draws there. One is
+drawn as a [picture](picture.py) by `picture()`.
 
 A run that was resumed has several logs in its folder. They are put together by step, and where
 two have the same step, the later one counts.

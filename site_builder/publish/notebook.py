@@ -34,17 +34,24 @@ ELSEWHERE = (
 
 
 def render_notebook(
-    path: str, module: str, cells: tuple[Cell, ...], install: str, calls: tuple[str, ...]
+    path: str,
+    module: str,
+    cells: tuple[Cell, ...],
+    install: str,
+    calls: tuple[str, ...],
+    afterwards: str = "",
 ) -> bytes:
     r"""
     ## Render
 
-    The notebook of a file that is imported as `module`. `install` and `calls` are as they are
-    [set](../read/settings.py).
+    The notebook of a file that is imported as `module`. `install`, `calls` and `afterwards` are
+    as they are [set](../read/settings.py).
     """
     v4, writes = nbformat()
     made = []
-    for number, (kind, text) in enumerate(_sources(path, module, cells, install, calls)):
+    for number, (kind, text) in enumerate(
+        _sources(path, module, cells, install, calls, afterwards)
+    ):
         new = v4.new_markdown_cell if kind == "prose" else v4.new_code_cell
         made.append(new(text, id=f"cell-{number}"))
     return (writes(v4.new_notebook(cells=made, metadata=KERNEL)) + "\n").encode()
@@ -63,7 +70,12 @@ def nbformat() -> tuple[Any, Callable[[Any], str]]:
 
 
 def _sources(
-    path: str, module: str, cells: tuple[Cell, ...], install: str, calls: tuple[str, ...]
+    path: str,
+    module: str,
+    cells: tuple[Cell, ...],
+    install: str,
+    calls: tuple[str, ...],
+    afterwards: str,
 ) -> Iterator[tuple[str, str]]:
     code = "\n".join(cell.text for cell in cells if cell.kind == "code")
     for number, cell in enumerate(cells):
@@ -75,6 +87,8 @@ def _sources(
                 yield "prose", ELSEWHERE
                 call = f"from {module} import {', '.join(sorted(_own(code, call)))}\n\n{call}"
             yield "code", call
+            if afterwards:
+                yield "code", afterwards
         else:
             yield "prose", "## Run it\n\nAs from a command line without arguments:"
             yield "code", f"import sys\n\nsys.argv = [{posixpath.basename(path)!r}]"

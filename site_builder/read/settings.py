@@ -47,6 +47,7 @@ class Settings:
     | `repository`, `branch` | where a page's links to its source lead |
     | `install` | what `pip install` needs to be given, for the pages' code to run anywhere |
     | `calls` | what a notebook calls in place of a script: the first of these that its file can |
+    | `afterwards` | what such a notebook ends with, as `show()` |
     | `without_notebook` | files that get no notebook, by patterns |
     | `notebooks` | the branch of a repository at GitHub that has them, for *Open in Colab* |
     | `inventories` | where other projects document their names: files of [names](inventory.py) |
@@ -75,6 +76,7 @@ class Settings:
     without_page: tuple[str, ...] = ()
     install: str = ""
     calls: tuple[str, ...] = ()
+    afterwards: str = ""
     without_notebook: tuple[str, ...] = ()
     notebooks: str = ""
     families: tuple[str, ...] = ()
@@ -146,6 +148,8 @@ def _mistake(key: str, value: Any, types: dict[str, str], root: Path) -> str:
         return "" if _strings(value) else f"{key} must be a list of strings"
     if not isinstance(value, str):
         return f"{key} must be a string"
+    if key == "afterwards" and not _is_code(value):
+        return f"afterwards: {value!r} is no Python"
     if key == "url" and not re.fullmatch(r"https?://[\w.:-]+(/[^\s?#\"<>]*)?", value):
         return f"url must be an address such as https://example.org/papers/, not {value!r}"
     if key == "language" and not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", value):

@@ -114,6 +114,22 @@ def test_a_notebook_installs_and_calls(tree: Tree) -> None:
     ]
 
 
+def test_a_notebook_ends_with_a_look_at_what_came_of_it(tree: Tree, command: Command) -> None:
+    settings = SETTINGS + 'afterwards = """\nfrom lab import plot\n\nplot()"""\n'
+    root = tree({**LAB, "pyproject.toml": settings})
+    out = build(root, NOTEBOOKS)
+    *_, call, last = notebook(out / "string.ipynb")
+    assert (call, last) == (
+        ("code", "print(play(Config()))"),
+        ("code", "from lab import plot\n\nplot()"),
+    )
+    # Where nothing is called there is nothing to look at.
+    assert not any("plot" in text for _, text in notebook(out / "noise.ipynb"))
+    tree({"pyproject.toml": SETTINGS + 'afterwards = "plot("\n'})
+    done = command("check", root)
+    assert "afterwards: 'plot(' is no Python\n" in done.stderr
+
+
 def test_whoever_gives_work_to_processes_calls_the_file(tree: Tree) -> None:
     out = build(tree({**LAB, "string.py": SCRIPT + "    import multiprocessing\n"}), NOTEBOOKS)
     assert notebook(out / "string.ipynb")[-1] == ("code", "print(play(Config()))")
