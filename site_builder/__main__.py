@@ -17,7 +17,7 @@ from pathlib import Path
 
 from site_builder import new, text
 from site_builder.build import Builder
-from site_builder.link.forms import EPUB, NOTEBOOKS, TEXTS
+from site_builder.link.forms import EPUB, LITERATE, NOTEBOOKS, TEXTS
 from site_builder.problem import BuildError
 from site_builder.read import inventory
 from site_builder.read.settings import Settings
@@ -41,6 +41,8 @@ def arguments(given: list[str]) -> argparse.Namespace:
         help="each page as a Jupyter notebook as well")  # fmt: skip
     parser.add_argument("--markdown", dest="forms", action="append_const", const=TEXTS,
         help="each page as a text in Markdown as well, and llms.txt, which lists them")  # fmt: skip
+    parser.add_argument("--text", dest="forms", action="append_const", const=LITERATE,
+        help="the file of each page prose first as well, as `text` writes it")  # fmt: skip
     parser.add_argument("--epub", dest="forms", action="append_const", const=EPUB,
         help="all pages about papers as one book as well, with formulas in MathML")  # fmt: skip
     return parser.parse_args(given)

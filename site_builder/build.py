@@ -20,7 +20,7 @@ from site_builder.drafts import Drafts
 from site_builder.link.changes import Comparisons
 from site_builder.link.comparison import Comparison
 from site_builder.link.elsewhere import Place
-from site_builder.link.forms import ENDING, EPUB, NOTEBOOKS, TEXTS, form_of
+from site_builder.link.forms import ENDING, EPUB, LITERATE, NOTEBOOKS, TEXTS, form_of
 from site_builder.link.relations import changes_url
 from site_builder.link.site import Site, distinct
 from site_builder.linking import Leaf, Linked, link_all
@@ -30,6 +30,7 @@ from site_builder.publish.check import check_files
 from site_builder.publish.download import render_download
 from site_builder.publish.files import Files, common_files
 from site_builder.publish.inputs import digest_inputs, digest_sources
+from site_builder.publish.literate import text_sources
 from site_builder.publish.notebook import nbformat, render_notebook
 from site_builder.publish.search import INDEX, search_files
 from site_builder.publish.templates import render_changes, render_page
@@ -64,6 +65,7 @@ class Builder:
         self._drafts = Drafts(root)
         self._comparisons = Comparisons()
         self._written: dict[str, object] = {}
+        self._literate: dict[str, bytes] = {}
 
     def build(self, url: str | None = None, search: bool = True) -> Report:
         r"""
@@ -88,15 +90,17 @@ class Builder:
         named_outside = {name.split(".")[0] for name in outside}
         new = {path: digests[path] for path in shown_once}
         stubs, undrafted = self._drafts.renew(settings, new, named_outside)
-        more = self._comparisons, found.others, outside, self.forms
+        texts = {path: self._drafts.source(path) for path in stubs if LITERATE in self.forms}
+        self._literate, unsaid = text_sources(texts, self.root) if texts else ({}, [])
+        more = self._comparisons, found.others, outside, self.forms, self._literate
         linked = link_all(self._drafts, stubs, settings, *more)
         unreadable = {*found.problems, *undrafted}
         stale = outrun(found.pages, self.root)
         every = {*problems, *taken, *unread, *unreadable, *linked.problems, *stale}
         if self.out is None:
-            return Report(len(linked.pages), (), self._check(linked, every))
+            return Report(len(linked.pages), (), self._check(linked, {*every, *unsaid}))
         wrong = {problem.path for problem in every}
-        done = in_order(located(every, self.root), WITHOUT_KATEX)
+        done = in_order(located({*every, *unsaid}, self.root), WITHOUT_KATEX)
         files, kept, flawed = self._plan(linked, wrong, old, self.out)
         # A file that cannot be read at all has no page now, but may have had one.
         for problem in unreadable:
@@ -157,6 +161,8 @@ class Builder:
             files[leaf.forms.notebook] = partial(self._notebook, leaf)
         if leaf.forms.text:
             files[leaf.forms.text] = partial(self._text, leaf)
+        if leaf.forms.literate:
+            files[leaf.forms.literate] = partial(bytes, self._literate[leaf.path])
         return files
 
     def _render(self, leaf: Leaf, site: Site) -> bytes:

@@ -7,6 +7,7 @@ lies beside them, and what is wrong with any of them.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -111,12 +112,13 @@ def link_all(
     others: dict[str, Path],
     outside: dict[str, str],
     asked: frozenset[str],
+    literate: Container[str],
 ) -> Linked:
     r"""
     ## Link all
 
     `stubs` are those of all `drafts`, by path, and `others` the files without a page. Of each page
-    there are the forms that are `asked` for.
+    there are the forms that are `asked` for; `literate` has those that can be prose first.
     """
     root = drafts.root
     joined, targets = drafts.join(find_targets(stubs.values(), others, outside))
@@ -161,7 +163,7 @@ def link_all(
             along(around[path], places[path]), tuple(places[path]), related[path],
             equal.get(path), figures.get(path), made.pages.get(path), results.get(path),
             evidence.mistakes[path].told, evidence.shapes[path].shapes, settings, changed[path],
-            find_forms(document, asked, settings, others), document.is_script,
+            find_forms(document, asked, settings, others, literate), document.is_script,
         )
         for path, document in documents.items()
     )  # fmt: skip

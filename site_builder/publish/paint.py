@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-from pathlib import Path
 from typing import Any
 
 from site_builder.assets import FONTS
+from site_builder.publish.keep import keep
 from site_builder.render.math import cache_folder, version
 
 # In no fonts but ours. A family that we do not have stands for another; a letter that it lacks is
@@ -43,14 +42,5 @@ def paint(svg: str) -> bytes:
     with contextlib.suppress(OSError):
         return kept.read_bytes()
     painted = resvg_py.svg_to_bytes(svg, font_files=[str(font) for font in FONTS], **OPTIONS)
-    _keep(kept, painted)
+    keep(kept, painted)
     return painted
-
-
-def _keep(place: Path, data: bytes) -> None:
-    """Where there is no room for it, the next build paints again."""
-    aside = place.with_suffix(f".{os.getpid()}")
-    with contextlib.suppress(OSError):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(data)
-        os.replace(aside, place)

@@ -62,7 +62,8 @@ def to_comments(code: str) -> str:
     blocks = parse(code).blocks
     raws = [[line.rstrip("\n") for line in split_lines(block.text)] for block in blocks]
     after_prose = False
-    for block, raw, below in zip(blocks, raws, [*raws[1:], []], strict=True):
+    # Below the last there is nothing.
+    for block, raw, below in zip(blocks, raws, [*raws, []][1:], strict=True):
         words = None if after_prose else _words(block, raw)
         after_prose = words is not None and _made(words, before, below) == raw
         # `pylit` takes a comment right below code for code.

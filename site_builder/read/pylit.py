@@ -32,6 +32,12 @@ class Refused(Exception):
         self.line = line
 
 
+def find() -> str | None:
+    """Where the command is: beside Python, or where all are."""
+    places = (os.path.dirname(sys.executable), os.environ.get("PATH", ""))
+    return shutil.which("pylit", path=os.pathsep.join(places))
+
+
 # A text is asked for again to say on which of its lines a problem is.
 @lru_cache(maxsize=64)
 def pylit(text: str, to: Literal["txt", "code"]) -> str:
@@ -39,8 +45,7 @@ def pylit(text: str, to: Literal["txt", "code"]) -> str:
     ## Convert
 
     """
-    places = (os.path.dirname(sys.executable), os.environ.get("PATH", ""))
-    command = shutil.which("pylit", path=os.pathsep.join(places))
+    command = find()
     if command is None:
         raise Refused(1, MISSING)
     way = {"txt": "--code2txt", "code": "--txt2code"}[to]

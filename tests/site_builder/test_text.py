@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from site_builder import text as command
+from site_builder.__main__ import main as site_builder
 from site_builder.build import Builder
+from site_builder.link.forms import LITERATE
+from site_builder.publish.literate import text_sources
+from site_builder.read import texts
 from site_builder.read.literate import from_comments, to_comments
 from site_builder.read.pylit import MISSING, Refused, pylit
 from site_builder.read.texts import code_of, text_of
@@ -138,6 +142,10 @@ def test_a_docstring_may_be_all_there_is() -> None:
     assert code_of(text).text == code
 
 
+def test_an_empty_file_is_an_empty_text() -> None:
+    assert text_of("") == code_of("").text == ""
+
+
 def test_what_cannot_come_back_has_its_line() -> None:
     for code, line in [("x = 1\r\n", 1), ('x = """\n\n# Title\n\n"""\n', 4), ("x = 1", 1)]:
         with pytest.raises(Refused, match="this would come back different from a text") as refused:
@@ -218,6 +226,77 @@ def test_without_pylit_one_line_says_what_brings_it(
     assert (root / "site" / "other.html").is_file()
     assert command.main([str(root / "other.py")]) == 1
     assert capsys.readouterr().err == f"{root / 'other.py'}:1: {MISSING}\n"
+
+
+PROSE_FIRST = frozenset({LITERATE})
+
+
+def test_each_page_is_to_be_had_prose_first(tree: Tree) -> None:
+    """Also with `--text`: what is published comes back to the page's file to the last byte."""
+    files = {"a/__init__.py": '"""A folder."""\n', "a/b.py": CODE, "c.py.txt": STRING}
+    settings = '[tool.site_builder]\ninstall = "waves"\n'
+    script = f"{CODE}\n\nif __name__ == '__main__':\n    step(1, 2, 3)\n"
+    root = tree({**files, "run.py": script, "none.py": "", "pyproject.toml": settings})
+    site = root / "site"
+    assert Builder(root, site, PROSE_FIRST).build(search=False).problems == ()
+    codes = {"a/__init__.py", "a/b.py", "c.py", "run.py", "none.py"}
+    found = {file.relative_to(site).as_posix() for file in site.rglob("*.py.txt")}
+    assert found == {f"{code}.txt" for code in codes}
+    for code in codes - {"c.py"}:
+        text = (site / f"{code}.txt").read_bytes()
+        assert code_of(text.decode()).text.encode() == (root / code).read_bytes(), code
+    # What its author wrote, as it was written.
+    assert (site / "c.py.txt").read_bytes() == (root / "c.py.txt").read_bytes()
+    for page, code in (("a/index", "a/__init__"), ("a/b", "a/b"), ("c", "c")):
+        place = re.search(
+            r'href="([^"]+)" download[^>]*>prose first<', (site / f"{page}.html").read_text()
+        )
+        assert place
+        assert (site / f"{page}.html").parent.joinpath(
+            place[1]
+        ).resolve() == site / f"{code}.py.txt"
+    # Who does not ask for it has neither.
+    assert Builder(root, site).build(search=False).problems == ()
+    assert not [*site.rglob("*.py.txt")]
+    assert "prose first" not in (site / "c.html").read_text()
+
+
+def test_what_cannot_be_prose_first_has_its_line_and_its_page(tree: Tree) -> None:
+    root = tree({"a.py": CODE, "b.py": "x = 1"})
+    builder = Builder(root, root / "site", PROSE_FIRST)
+    (problem,) = builder.build(search=False).problems
+    assert str(problem).startswith("b.py:1: --text: this would come back different from a text")
+    assert (root / "site" / "a.py.txt").is_file()
+    assert "prose first" not in (root / "site" / "b.html").read_text()
+    tree({"b.py": "x = 2"})
+    builder.build(search=False)
+    assert '<span class="mi">2</span>' in (root / "site" / "b.html").read_text()
+    tree({"b.py": "x = 2\n"})
+    assert builder.build(search=False).problems == ()
+    assert (root / "site" / "b.py.txt").read_text() == "..    x = 2\n"
+
+
+def test_what_was_made_prose_first_is_kept(
+    tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SITE_BUILDER_CACHE", str(tmp_path / "cache"))
+    made, problems = text_sources({"a.py": CODE.encode()}, tmp_path)
+    assert problems == []
+    monkeypatch.setattr(texts, "text_of", lambda code: f"anew: {code}")
+    assert text_sources({"a.py": CODE.encode()}, tmp_path) == (made, [])
+    assert text_sources({"a.py": b"x = 1\n"}, tmp_path) == ({"a.py": b"anew: x = 1\n"}, [])
+
+
+def test_without_pylit_texts_that_are_asked_for_are_one_line(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tree({"a.py": "x = 1\n"})
+    monkeypatch.setenv("PATH", os.devnull)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert site_builder(["build", str(root), "--text"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"site-builder: {MISSING}\n")
+    assert not (root / "site").exists()
 
 
 def test_the_command_converts_both_ways(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
