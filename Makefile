@@ -53,8 +53,8 @@ fuzz: .venv/test ## try the builder on a great many inputs that nobody would wri
 lint: .venv/test ## style and types
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy
 
-bench: .venv/test ## speed against peers, as ratios
-	@$(BIN)/python tests/bench_site.py
+bench: .venv/test ## speed against peers, recorded in the tables that show it
+	@$(BIN)/python tests/bench_site.py --record
 	@$(BIN)/python tests/bench_run.py
 	@$(BIN)/python papers/training/speed.py
 

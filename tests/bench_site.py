@@ -1,9 +1,10 @@
 r"""
 # The builder's benchmark
 
-`make bench`: how long a site takes, as ratios to pycco, which renders the same files without their
-formulas. Runs of both are interleaved, so that a busy machine slows both; what is reported is the
-median of the rounds.
+`make bench`: how long a site takes, and what a page weighs, beside [others](bench_peers.py) that
+render the same files without their formulas. Runs of all are interleaved, so that a busy machine
+slows all; what is reported is the median of the rounds. `--record` keeps what was measured in
+`tests/bench_site.json` and puts it into the [tables](bench_table.py); `make bench` does that.
 
 The corpus is our own annotated files, copied until there are enough of them, with every formula
 changed in every copy: what the cache of formulas saves on the second page of a site is no
@@ -13,6 +14,7 @@ measure of a first build.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -23,14 +25,19 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 # The tests' own folder holds a package of the builder's name.
 sys.path.insert(0, str(ROOT))
 
+from playwright.sync_api import sync_playwright  # noqa: E402
+
 from site_builder.read.blocks import parse  # noqa: E402
 from site_builder.render.scan import Scan  # noqa: E402
 from site_builder.render.shelf import Shelf  # noqa: E402
+from tests.bench_peers import PEERS, installed, machine, prepare, weigh  # noqa: E402
+from tests.bench_table import RECORD, put_in  # noqa: E402
 
 
 def _topics() -> set[str]:
@@ -44,6 +51,8 @@ BLANK = re.compile(r"(?<!\\)(?=[\^_=+ ])")
 PAGE = re.compile(rf"([ \[])((?:{'|'.join(sorted(_topics()))})/\w+)(?=[],\n}}])")
 # What the ratios should be at most.
 COLD, UNCHANGED = 4 / 5, 1 / 10
+# The file whose page is weighed, and what builds ours.
+PAGE, OURS = "papers/transformers/gpt2.py", {"ours": ""}
 
 
 def make_corpus(folder: Path, count: int) -> list[Path]:
@@ -141,12 +150,7 @@ def build(corpus: Path, work: Path) -> Run:
     return run(command, work / "cache", ok=(0, 1))
 
 
-def pycco(files: list[Path], work: Path) -> Run:
-    command = [str(Path(sys.executable).parent / "pycco"), "-p", "-d", str(work / "pycco")]
-    return run([*command, *map(str, files)], work / "cache")
-
-
-def measure_time(count: int, rounds: int, work: Path) -> bool:
+def measure_time(count: int, rounds: int, work: Path) -> tuple[bool, dict[str, Any]]:
     r"""
     ## Time
 
@@ -158,15 +162,28 @@ def measure_time(count: int, rounds: int, work: Path) -> bool:
     files = make_corpus(corpus, count)
     lines = sum(file.read_bytes().count(b"\n") for file in files)
     print(f"{len(files)} files, {lines} lines, {rounds} rounds")
-    times: dict[str, list[float]] = {"cold": [], "pycco": [], "unchanged": [], "edited": []}
+    peers = installed()
+    for name in {*PEERS} - peers.keys():
+        print(f"{name} is not installed, and left out: make .venv/test")
+    times: dict[str, list[float]] = {"cold": [], **{name: [] for name in peers}}
+    times |= {"unchanged": [], "edited": []}
+    page = Path(files[0].parts[len(corpus.parts)]) / PAGE
     for number in range(rounds):
         place = work / f"round{number}"
         times["cold"].append(build(corpus, place).seconds)
-        times["pycco"].append(pycco(files, place).seconds)
+        for name in peers:
+            command = prepare(name, corpus, files, place)
+            times[name].append(run(command, place / "cache").seconds)
         times["unchanged"].append(min(build(corpus, place).seconds for _ in range(3)))
         with files[0].open("a", encoding="utf-8") as file:
             file.write(f"\n# Edit {number}.\n")
         times["edited"].append(build(corpus, place).seconds)
+    with sync_playwright() as playwright:
+        system = Path("/usr/bin/chromium")
+        program = system if system.exists() else None
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        pages = {name: weigh(browser, name, place, page) for name in OURS | peers}
+        browser.close()
     medians = {name: statistics.median(values) for name, values in times.items()}
     for name, seconds in medians.items():
         every = ", ".join(f"{value:.2f}" for value in times[name])
@@ -177,7 +194,10 @@ def measure_time(count: int, rounds: int, work: Path) -> bool:
     )
     print(f"cold build with math / pycco without: {cold:.2f} (aim: at most {COLD:.2f})")
     print(f"nothing changed / cold build: {unchanged:.3f} (aim: at most {UNCHANGED:.3f})")
-    return cold <= COLD and unchanged <= UNCHANGED
+    for name, weight in pages.items():
+        print(f"a page of {name}: {weight}")
+    measured = {"files": len(files), "lines": lines, "seconds": times, "pages": pages}
+    return cold <= COLD and unchanged <= UNCHANGED, measured | machine(peers)
 
 
 def measure_memory(counts: tuple[int, int], work: Path) -> None:
@@ -200,14 +220,19 @@ def measure_memory(counts: tuple[int, int], work: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure the site builder against pycco.")
+    parser = argparse.ArgumentParser(description="Measure the site builder against others.")
     parser.add_argument("--files", type=int, default=222)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True,
         help="also build 200 and 2,000 files")  # fmt: skip
+    parser.add_argument("--record", action="store_true",
+        help="keep it, and show it in the README and on the builder's page")  # fmt: skip
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        met = measure_time(args.files, args.rounds, Path(folder))
+        met, measured = measure_time(args.files, args.rounds, Path(folder))
+        if args.record:
+            RECORD.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+            put_in()
         if args.memory:
             measure_memory((200, 2000), Path(folder))
     return 0 if met else 1
