@@ -36,8 +36,8 @@ metrics:
   error: {name: error on unseen digits, unit: "%", better: lower}
   joint_error: {name: "error on unseen digits, normalized by the statistics of all of them",
     unit: "%", better: lower}
-  times_torch: {name: "time of the written-out layer, in times torch's", better: lower}
-  fused_times_torch: {name: "time of the fused layer, in times torch's", better: lower}
+  times_torch: {name: "time of the written-out layer, as a multiple of torch's", better: lower}
+  fused_times_torch: {name: "time of the fused layer, as a multiple of torch's", better: lower}
   loss: {name: training loss, unit: nats, better: lower, scale: log}
 runs:
   "group, 32 images": ""
@@ -98,12 +98,13 @@ claims:
     metric: error
     margin: 0.01
     note: "on maps of one pixel a group has four values here, and all channels together 32"
-  - what: in the form that one uses it is as fast as torch's layer
+  - what: the fused form is as fast as torch's layer
     paper: "not there"
     run: "group, 32 images"
     metric: fused_times_torch
     than: 1.05
     margin: 0
+    note: "it calls the same function"
 deviations:
   - what: groups
     paper: "32, of 64 to 2,048 channels (section 3.1)"
@@ -130,7 +131,7 @@ mistakes:
   - what: taking every n-th channel for a group, and not neighbours
     mutant: groups of channels that lie apart
     caught: test_what_is_normalized_together_is_what_the_equations_say
-  - what: statistics of each image's channel on its own
+  - what: taking each channel for a group of its own
     mutant: each channel is a group
     caught: test_outputs_and_gradients_are_those_of_torch
 exercises: [normalized, together]
@@ -139,10 +140,10 @@ exercises: [normalized, together]
 # Group normalization
 
 [Batch normalization](batch_norm.py) takes its statistics from the images that happen to be in a
-batch. Of 32 images they are good, of two they are mostly noise, and large images or videos leave
-memory for no more than two. [Layer normalization](layer_norm.py) needs no batch, but takes all
-channels of an image together, although in a convolutional network one channel may see edges and
-another one colours, with means of their own.
+batch. From 32 images they are good, from two they are mostly noise, and of large images or videos
+no more than two may fit into memory. [Layer normalization](layer_norm.py) needs no batch, but takes
+all channels of an image together, although in a convolutional network one channel may see edges and
+another one colours, each with a mean of its own.
 
 Between all channels and each on its own there is room. Old descriptors of images, such as SIFT
 and HOG, are made of groups of numbers that are alike, the directions of edges in one place, say,
@@ -216,7 +217,7 @@ def normalized(x: Tensor, G: int, epsilon: float) -> Tensor:
     the means $1.5$ and $4.5$ and the deviations $0.5$ and $1.5$, and becomes $-1, 1, -1, 1$. In one
     group it becomes $-1.069$, $-0.535$, $0$, $1.604$, as in
     [layer normalization](layer_norm.py#the-statistics). In four it becomes $0, 0, 0, 0$: a mean of
-    one value leaves nothing of it. Maps of one pixel need groups.
+    one value leaves nothing of it. Maps of one pixel need groups of several channels.
     """
     groups = x.reshape(len(x), G, -1)  # (B, G, M)
     mu = groups.mean(-1, keepdim=True)  # (B, G, 1)
@@ -252,10 +253,10 @@ class GroupNorm(nn.Module):
 
 class FusedGroupNorm(GroupNorm):
     r"""
-    ### The form that one uses
+    ### The form to use
 
-    Torch has it in one function, with the same numbers. How long both take is
-    [measured](batch_norm.py#how-fast-it-is) in times of `torch.nn.GroupNorm`.
+    Torch has all of it in one function, with the same numbers. How long both forms take, as
+    multiples of what `torch.nn.GroupNorm` does, is [measured](batch_norm.py#how-fast-it-is).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -267,8 +268,8 @@ class Config:
     r"""
     ## Configuration
 
-    As in section 4.1, the learning rate is in proportion to the batch, and the number of epochs is
-    the same for all.
+    As in section 4.1, the learning rate is in proportion to the size of the batch, and the number
+    of epochs is the same for all sizes.
     """
 
     norm: Literal["group", "batch"] = "group"
@@ -291,9 +292,9 @@ class Network(nn.Module):
     r"""
     ## The network
 
-    Convolutions, each with a norm and a rectifier, on maps of 8, 4, 2 and in the end 1 pixel. There
-    batch normalization has as many values of a channel as there are images. With `--layers 4` the
-    last maps have 2 by 2 pixels, and it has four times as many.
+    Convolutions, each with a norm and a rectifier. Maps are 8 pixels wide and high, then 4, then 2,
+    and in the end a single one, where batch normalization has as many values of a channel as there
+    are images. With `--layers 4` the last maps have 2 by 2 pixels, and it has four times as many.
     """
 
     def __init__(self, config: Config) -> None:
@@ -320,8 +321,8 @@ def errors(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, flo
     ## What we measure
 
     The error as one would use the network, and that with the statistics of all these images
-    together. If only the second is small, the network has learned, and what it has tracked is
-    wrong. For group norm they are the same.
+    together. If only the second is small, the network has learned, but its running statistics are
+    wrong. For group norm the two are the same.
     """
     found = []
     for training in (False, True):
@@ -334,14 +335,15 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## Training
 
-    SGD with momentum, as the paper has it, and without a schedule.
+    SGD with momentum, as is usual for such networks, and with the paper's weight decay on all
+    weights, gains and biases included. There is no schedule.
 
     In batches of two, batch normalization fails on digits only where maps have shrunk to one pixel.
     Two values of a channel are $-1$ and $1$ when normalized, whatever they were, and all that is
     left is which of them was the larger. Judging by better statistics does not help, so it is the
     learning that fails. Where no map is smaller than 2 by 2, there are eight values, and that is
     enough for digits, which are all alike: here the paper's finding does not show. On ImageNet it
-    does, with 98 values in the smallest maps, since photographs differ by far more.
+    does, with 98 values in the smallest maps, perhaps because photographs differ by far more.
 
     Maps of one pixel are hard on small groups, too. Four values of a group tell less than the 32 of
     one large group, and with a group for each channel nothing is left, and nothing is learned.

@@ -31,7 +31,8 @@ metrics:
   error: {name: test error, unit: "%", better: lower}
   calibration: {name: calibration error, unit: "%", better: lower}
   surprise: {name: test loss without smoothing, unit: nats, better: lower}
-  gap: {name: "largest gap of two logits on a training image", better: lower}
+  gap: {name: "from the smallest logit to the largest, on average over training images",
+    better: lower}
   spread: {name: "how far training images are from the centre of their class, in distances between
     centres", better: lower}
   loss: {name: training loss, unit: nats, better: lower, scale: log}
@@ -53,7 +54,7 @@ claims:
     metric: error
     margin: 0.002
   - what: logits stay close together
-    paper: "section 7: the largest logit shall not become much larger than all others"
+    paper: "section 7: the largest logit is to be kept from growing far above all others"
     run: smoothed
     control: one-hot
     metric: gap
@@ -72,8 +73,8 @@ claims:
     metric: calibration
     margin: 0.01
     note: "it is about as far off, on the other side"
-  - what: the loss itself gets no worse
-    paper: "Vaswani 2017 (1706.03762), section 5.4: it hurts perplexity"
+  - what: the loss without smoothing is lower on new images, too
+    paper: "Vaswani 2017 (1706.03762), section 5.4, has the opposite: it hurts perplexity"
     run: smoothed
     control: one-hot
     metric: surprise
@@ -131,7 +132,7 @@ exercises: [smooth, smoothed_loss, best_gap]
 
 # Label smoothing
 
-A label says that an image is a 3, and cross entropy takes that at its word: the 3 shall have all
+A label says that an image is a 3, and cross entropy takes that at its word: the 3 is to have all
 the probability. A softmax can't give it all, only more and more of it. So the logit of the right
 class keeps growing as long as the training goes on, even when the image has long been recognised.
 The network becomes certain, also where it is wrong. Stopping early, or keeping weights small, would
@@ -214,9 +215,9 @@ def best_gap(K: int, smoothing: float) -> float:
     $$
 
     **An example.** With ten classes and $\epsilon = 0.1$ that is
-    $\ln \frac{0.91}{0.01} = 4.51$. With 0.02 it is 6.20, and with 0 it is infinite. To a network
-    that is right by 8, the smoothed loss says that it is too sure: there the derivative by the
-    right logit is $0.997 - 0.91 = 0.087$, and it is lowered.
+    $\ln \frac{0.91}{0.01} = 4.51$. With 0.02 it is 6.20, and with 0 it is infinite. A network whose
+    right logit is above the others by 8 is too sure for the smoothed loss: there the derivative by
+    that logit is $0.997 - 0.91 = 0.087$, so the logit is lowered.
     """
     share = smoothing / K
     return math.log((1 - smoothing + share) / share) if share else math.inf
@@ -328,13 +329,14 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     The loop differs from the usual one in its loss alone.
 
     The smoothed network makes about a quarter fewer errors, more than the paper leads us to expect.
-    Its logits stay where the loss is least. Without smoothing they are eight times as far apart
-    when the training ends, and would go on. In the pictures, three clouds become three dots.
+    Its logits stay near the place where the loss is least, a little further apart, since we measure
+    down to the smallest of them. Without smoothing that distance is eight times as long when the
+    training ends, and would go on growing. In the pictures, three clouds shrink to three spots.
 
     It is not better calibrated here. It was asked for 0.91, says less than that of most new images,
     and is right about nearly all of them: it is too unsure, and by more than the other network is
     too sure. With a fifth of the smoothing the two are about as far off, on different sides. How
-    much smoothing calibrates depends on how often a network errs, and that is not known before the
+    much smoothing it takes depends on how often a network errs, and that is not known before the
     training. And against labels of which a quarter are wrong, smoothing by a tenth does little.
     """
     run = Run(config, options)

@@ -168,7 +168,7 @@ def test_the_network_halves_its_maps_at_every_second_layer() -> None:
                 assert layer.bias is None
         assert sides == [8, 4, 4, 2, 2, 1]
         norms = [layer for layer in network.layers if isinstance(layer, kind)]
-        assert len(norms) == 6
+        assert [type(layer) for layer in network.layers] == [nn.Conv2d, kind, nn.ReLU] * 6
         assert all(each.groups == 4 for each in norms if isinstance(each, GroupNorm))
         expected = network.classes(network.layers(images[:, None]).mean(-1).mean(-1))
         torch.testing.assert_close(network.train()(images), expected)
@@ -178,6 +178,8 @@ def test_weights_have_the_size_that_rectifiers_want() -> None:
     torch.manual_seed(2)
     network = Network(Config(width=64))
     weights = [layer.weight for layer in network.layers if isinstance(layer, nn.Conv2d)]
+    # What counts is the number of inputs: one map at first, and then 64.
+    assert weights[0].std().item() == pytest.approx((2 / 9) ** 0.5, rel=0.15)
     for weight in weights[1:]:
         assert weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.05)
 
@@ -207,6 +209,11 @@ def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
     def clock(ours: nn.Module, theirs: nn.Module, x: Tensor) -> float:
         timed.append((type(ours).__name__, type(theirs).__name__))
+        # The same work for both, much of it, and all the way back.
+        assert ours.state_dict().keys() == theirs.state_dict().keys()
+        torch.testing.assert_close(ours(x), theirs(x))
+        assert x.requires_grad
+        assert x.numel() > 100_000
         return float(len(timed))
 
     update, taken = Run.update, []

@@ -199,6 +199,7 @@ def test_training_is_the_plain_loop(
 
     def spy(run: Run, *tensors: Tensor, size: int) -> Any:
         seen.update(images=tensors[0], labels=tensors[1])
+        assert size == 5
         seen["batches"] = batches(run, *tensors, size=size)
         return seen["batches"]
 
@@ -232,6 +233,33 @@ def test_training_is_the_plain_loop(
     # A square may be a pixel aside, where the last bit differs.
     assert (seen["clusters"] != shown).sum() < 0.3 * shown.sum()
     assert seen["clusters"].amax((1, 2)).tolist() == [1, 1, 1]
+
+
+def test_each_seed_draws_its_own_wrong_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    batches = Run.batches
+
+    def spy(run: Run, *tensors: Tensor, size: int) -> Any:
+        found.append(tensors[1])
+        return batches(run, *tensors, size=size)
+
+    monkeypatch.setattr(Run, "batches", spy)
+    for seed in (1, 2):
+        train(replace(TINY, images=1700, wrong=0.5, steps=1), quiet(tmp_path, seed=seed))
+    true = digits().labels[:1700]
+    one, other = (labels != true for labels in found)
+    for labels, wrong in zip(found, (one, other), strict=True):
+        # A tenth of what is drawn is right by chance.
+        assert wrong.float().mean().item() == pytest.approx(0.45, abs=0.04)
+        shares = labels[wrong].bincount(minlength=10) / wrong.sum()
+        assert shares.tolist() == pytest.approx([0.1] * 10, abs=0.05)
+        assert ((labels - true)[wrong] % 10).unique().tolist() == [*range(1, 10)]
+    # Which labels are wrong in both, and what they say instead, is chance.
+    both = one & other
+    assert both.float().mean().item() == pytest.approx(0.45**2, abs=0.04)
+    assert (found[0] == found[1])[both].float().mean().item() < 0.2
 
 
 def test_too_many_images_is_one_line(tmp_path: Path) -> None:
