@@ -135,10 +135,10 @@ A *gated linear unit* makes features twice, with two matrices, and multiplies th
 each pair goes through an activation first, and says how much of the other passes. So the network
 can multiply two things that it knows of a token. A sum of bends can only approximate a product.
 
-A third matrix costs half as much again, and anything is better when it is larger. So the paper
-takes a third off the width inside, and compares eight networks with the same number of weights.
-It offers no explanation for what it finds, and says so. Most language models since have SwiGLU or
-GEGLU, as [LLaMA](../transformers/llama.py#swiglu) has the first.
+A third matrix costs half as much again, and almost anything is better when it is larger. So the
+paper takes a third off the width inside, and compares eight networks with the same number of
+weights. It offers no explanation for what it finds, and says so. Most language models since have
+SwiGLU or GEGLU, as [LLaMA](../transformers/llama.py#swiglu) has the first.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -210,7 +210,8 @@ class Gated(SwiGLU):
     ## A gate
 
     Dauphin and others (2016, [1612.08083](https://arxiv.org/abs/1612.08083)) weigh each feature by
-    another one. Their gate is a sigmoid, and they tried none at all:
+    another one. Their gate is a sigmoid, and they also tried to leave it out. Without biases, these
+    two are
 
     $$
     \begin{aligned}
@@ -230,14 +231,15 @@ class Gated(SwiGLU):
     \end{aligned}
     $$
 
-    **An example.** What becomes of a feature of 1 whose gate's sum is 2, and if it is $-2$?
+    **An example.** What becomes of a feature of 1 if the sum that comes to its gate is 2, and what
+    if it is $-2$?
 
     | gate | GLU | Bilinear | ReGLU | GEGLU | SwiGLU |
     |------|-----|----------|-------|-------|--------|
     | 2 | 0.881 | 2 | 2 | 1.954 | 1.762 |
     | $-2$ | 0.119 | $-2$ | 0 | $-0.046$ | $-0.238$ |
 
-    A sigmoid only lets through a share. The four others grow with the gate, so that the feature is
+    A sigmoid only lets a share through. The four others grow with the sum, so that the feature is
     multiplied by what the gate says and not just switched.
 
     The matrices are those of [SwiGLU](../transformers/llama.py#swiglu), with another activation.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaMLP
 
+from papers.activations import glu_variants
 from papers.activations.glu_variants import (
     ACTIVATIONS,
     Config,
@@ -225,12 +226,14 @@ def test_training_is_the_plain_loop(
     windows, update = Run.windows, Run.update
 
     def spy(run: Run, tokens: Tensor, length: int, size: int) -> Any:
+        assert (length, size) == (8, 3)
         seen.update(tokens=tokens, windows=windows(run, tokens, length, size))
         return seen["windows"]
 
     def watch(run: Run, optimizer: Any, clip: float | None = None) -> None:
         seen["clips"].add(clip)
         seen["betas"] = {group["betas"] for group in optimizer.param_groups}
+        seen["decays"] = [group["weight_decay"] for group in optimizer.param_groups]
         update(run, optimizer, clip)
 
     monkeypatch.setattr(Run, "windows", spy)
@@ -240,6 +243,8 @@ def test_training_is_the_plain_loop(
     assert (tmp_path / "result.json").is_file()
     assert seen["clips"] == {1.0}
     assert seen["betas"] == {(0.9, 0.95)}
+    # Three steps of it would hardly show: matrices decay, gains and biases do not.
+    assert seen["decays"] == [0.1, 0.0]
 
     words = text("docs")
     characters = Characters.fit(words)
@@ -261,6 +266,21 @@ def test_training_is_the_plain_loop(
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         plain.step()
     assert numbers == pytest.approx({"validation_loss": held_out(model, tokens[cut:])}, abs=2e-3)
+
+
+def test_it_reads_the_text_that_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def told(name: str) -> str:
+        asked.append(name)
+        return "abcdefghij" * 60
+
+    monkeypatch.setattr(glu_variants, "text", told)
+    for data in ("", "shakespeare"):
+        train(TINY, quiet(tmp_path, data=data))
+    assert asked == ["docs", "shakespeare"]
 
 
 @pytest.mark.training
