@@ -17,4 +17,6 @@ its answer as a `torch.optim.Optimizer` short enough to check against the algori
   too.
 - [Lion](lion.py) takes only the sign of an average: every weight moves by the rate, and half of
   Adam's memory is enough.
+- [AdaBelief](adabelief.py) divides by how far gradients stray from their average, so that a step
+  on an even slope is long.
 """
