@@ -1,7 +1,7 @@
 r"""
 ---
 title: Optimizers
-summary: How a gradient becomes a step, from Adam on.
+summary: How a gradient becomes a step.
 family: foundations
 ---
 
@@ -11,6 +11,8 @@ A gradient says which way is down and, in units that nobody chose, how steep. It
 say how far to go. The papers here are answers to that one question, and each file writes
 its answer as a `torch.optim.Optimizer` short enough to check against the algorithm box.
 
+- [SGD with momentum](sgd.py) adds up the gradients of many steps, so that what they agree on gets
+  long steps and what they do not agree on cancels.
 - [Adam](adam.py) divides each coordinate's average gradient by its average size, so that
   the learning rate is a distance.
 - [AdamW](adamw.py) shrinks the weights beside that step. A penalty in the loss would be divided,
