@@ -14,12 +14,13 @@ is a folder with types of its own, and imports go one way: down this table.
 
 Above them stand the [build](build.py), which is the stages in a row: it keeps the
 [drafts](drafts.py) in a [store](store.py) on disk until [linking](linking.py) has seen them all,
-with the [evidence](evidence.py) that lies beside them. [Serve](serve.py) does the same again at
+with the [evidence](evidence.py) that lies beside them, and their
+[translations](translations.py). [Serve](serve.py) does the same again at
 each change, with a [server](server.py) for the browser that follows; [new](new.py) begins a page,
-and [text](text.py) turns one into prose with code in it; and there is the
-[command](__main__.py).
-Below them lie what all of them know: what a [problem](problem.py) is, and where the builder's own
-[assets](assets.py) are.
+[text](text.py) turns one into prose with code in it, and [translate](translate.py) writes what
+there is to translate of it; and there is the [command](__main__.py).
+Below them lie what all of them know: what a [problem](problem.py) is, where the builder's own
+[assets](assets.py) are, and what its [labels](labels.py) are in other languages.
 
 Two invariants carry most of its tests, on any Python file in the world. *Lossless*: the blocks of
 a file, joined, are the file. *Once*: each line of a file is shown exactly once, as prose or as

@@ -4,7 +4,8 @@ r"""
 `python -m site_builder build|serve|check [SOURCE] [--out DIR]`, or `site-builder`. `SOURCE` is any
 folder of Python files. `site-builder new <topic>/<page>` writes [what a page begins with](new.py),
 `site-builder inventories FILE` fetches [where others document theirs](read/inventory.py) anew, and
-`site-builder text FILE` turns a page into [prose with code](text.py) and back.
+`site-builder text FILE` turns a page into [prose with code](text.py) and back, and
+`site-builder translate zh FILE` writes what is to be said of it [in Chinese](translate.py).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from site_builder import new, text
+from site_builder import new, text, translate
 from site_builder.build import Builder
 from site_builder.link.forms import EPUB, LITERATE, NOTEBOOKS, TEXTS
 from site_builder.problem import BuildError
@@ -55,7 +56,8 @@ def settings_in_words() -> str:
     others = "site-builder inventories --help: where other projects document their names"
     told = "settings, in the table [tool.site_builder] of SOURCE's pyproject.toml, all optional:"
     prose = "site-builder text --help: turn code into a text with code in it, and back"
-    lines = [new, others, prose, "", told]
+    tongues = "site-builder translate --help: write what is to be said in another language"
+    lines = [new, others, prose, tongues, "", told]
     for names, meaning in rows:
         plain = re.sub(r"\[([^]]+)\]\([^)]+\)|`", r"\1", f"{names}: {meaning}")
         lines += textwrap.wrap(plain, 92, initial_indent="  ", subsequent_indent="      ")
@@ -75,6 +77,8 @@ def main(given: list[str] | None = None) -> int:
         return inventory.main(words[1:])
     if words[:1] == ["text"]:
         return text.main(words[1:])
+    if words[:1] == ["translate"]:
+        return translate.main(words[1:])
     args = arguments(words)
     source: Path = args.source
     if not source.is_dir():

@@ -40,6 +40,7 @@ from site_builder.read.inventory import read_inventories
 from site_builder.read.settings import read_settings
 from site_builder.read.source import find_pages, page_of
 from site_builder.read.texts import located, outrun
+from site_builder.translations import Translations
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Builder:
         self.out = out
         self.forms = forms
         self._drafts = Drafts(root)
+        self._translations = Translations(self._drafts)
         self._comparisons = Comparisons()
         self._written: dict[str, object] = {}
         self._literate: dict[str, bytes] = {}
@@ -94,6 +96,7 @@ class Builder:
         self._literate, unsaid = text_sources(texts, self.root) if texts else ({}, [])
         more = self._comparisons, found.others, outside, self.forms, self._literate
         linked = link_all(self._drafts, stubs, settings, *more)
+        linked = self._translations.add(linked, stubs, settings, found.others)
         unreadable = {*found.problems, *undrafted}
         stale = outrun(found.pages, self.root)
         every = {*problems, *taken, *unread, *unreadable, *linked.problems, *stale}
@@ -108,6 +111,7 @@ class Builder:
             shown = {page, changes_url(page), problem.path}
             shown |= {form_of(problem.path, kind) for kind in self.forms & ENDING.keys()}
             kept |= shown & old.files.keys()
+        kept |= linked.left & old.files.keys()
         if search:
             drafts = self._drafts
             pages = ((leaf.compose(drafts), drafts.text(leaf.path)) for leaf in linked.pages)
@@ -136,14 +140,15 @@ class Builder:
         for leaf in linked.pages:
             there = all(old.has(name, out) for name in leaf.files)
             good = there and leaf.page not in old.flawed
-            if leaf.path in wrong and good:
+            is_wrong = not wrong.isdisjoint(leaf.sources)
+            if is_wrong and good:
                 # It was good once: it stays so until it is good again.
                 kept |= {*leaf.files} | ({changes_url(leaf.url)} & old.files.keys())
             elif there and self._written.get(leaf.page) == _seen(leaf, site):
                 kept |= {*leaf.files}
             else:
                 files |= self._files(leaf, site)
-            if leaf.path in wrong and not good:
+            if is_wrong and not good:
                 flawed.add(leaf.page)
         for comparison in site.changes:
             there, now = old.has(comparison.url, out), _seen(comparison, site)
@@ -156,6 +161,8 @@ class Builder:
 
     def _files(self, leaf: Leaf, site: Site) -> Files:
         files: Files = {leaf.page: partial(self._render, leaf, site)}
+        if leaf.language:
+            return files
         files[leaf.path] = partial(self._download, leaf)
         if leaf.forms.notebook:
             files[leaf.forms.notebook] = partial(self._notebook, leaf)
@@ -194,7 +201,7 @@ class Builder:
         """What is wrong with a source need not be said again of its page."""
         files, _, _ = self._plan(linked, set(), Manifest(), self.root)
         wrong = {problem.path for problem in found}
-        known = {leaf.page for leaf in linked.pages if leaf.path in wrong}
+        known = {leaf.page for leaf in linked.pages if not wrong.isdisjoint(leaf.sources)}
         changes = linked.site.changes
         known |= {each.url for each in changes if not wrong.isdisjoint(each.paths)}
         looked = check_files(files, linked.site.base_path, known)

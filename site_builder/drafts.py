@@ -39,6 +39,11 @@ class Joined(NamedTuple):
     version: int
 
 
+def key_of(language: str, path: str) -> str:
+    """Under which the draft of a page in another language is kept."""
+    return f"{language} {path}"
+
+
 class Drafts:
     r"""
     ## The drafts
@@ -113,6 +118,34 @@ class Drafts:
                 self._joined[path] = Joined(body.shown, body.problems, next(self._versions))
         self._targets = targets
         return {path: self._joined[path] for path in self._known}, targets
+
+    @property
+    def targets(self) -> Targets:
+        """Those of the last [join](#resolve-the-links-of-what-is-new)."""
+        assert self._targets is not None
+        return self._targets
+
+    def keep(self, key: str, draft: Draft) -> None:
+        r"""
+        ## What is made of a draft
+
+        That of a page in another language is kept beside those of the files, with a `key` of its
+        own, as long as nobody asks for another.
+        """
+        self._store["draft " + key] = pickle.dumps(draft, pickle.HIGHEST_PROTOCOL)
+        self._joined.pop(key, None)
+
+    def join_one(self, key: str, targets: Targets) -> int:
+        """The version of what is kept under a key, with its links resolved."""
+        body, known = resolve(self.draft(key), targets), self._joined.get(key)
+        if not known or body != self.body(key):
+            self._store["body " + key] = pickle.dumps(body, pickle.HIGHEST_PROTOCOL)
+            self._joined[key] = Joined(body.shown, body.problems, next(self._versions))
+        return self._joined[key].version
+
+    def mark(self, path: str) -> object:
+        """What changes when what a draft is made of does."""
+        return self._known[path][0]
 
     def draft(self, path: str) -> Draft:
         draft: Draft = pickle.loads(self._store["draft " + path])

@@ -60,18 +60,21 @@ def find_evidence(
     documents: dict[str, Document],
     settings: Settings,
     others: dict[str, Path],
+    only: Mapping[str, Document] | None = None,
 ) -> Evidence:
     r"""
     ## Find it
 
-    For each of the `documents`, which go by their paths; `others` are the files without a page.
+    For each of the `documents`, which go by their paths, or for some of them `only`; `others` are
+    the files without a page.
     """
+    asked = documents if only is None else only
     find = {path: each for path, each in documents.items() if not settings.is_shared(path)}.get
     tree = figure.Tree(drafts.root, others, documents)
     told = mistakes.Pages(settings, drafts.text, others, find)
     return Evidence(
-        {p: tables.read_results(each, others, find) for p, each in documents.items()},
-        {p: figure.show_figure(each, stubs[p].anchors, tree) for p, each in documents.items()},
-        {p: mistakes.show_mistakes(each, told) for p, each in documents.items()},
-        {p: shapes.read_shapes(each, drafts.text, others) for p, each in documents.items()},
+        {p: tables.read_results(each, others, find) for p, each in asked.items()},
+        {p: figure.show_figure(each, stubs[p].anchors, tree) for p, each in asked.items()},
+        {p: mistakes.show_mistakes(each, told) for p, each in asked.items()},
+        {p: shapes.read_shapes(each, drafts.text, others) for p, each in asked.items()},
     )

@@ -11,7 +11,7 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from site_builder.drafts import Drafts
+from site_builder.drafts import Drafts, key_of
 from site_builder.evidence import find_evidence
 from site_builder.link.cards import cards
 from site_builder.link.changes import Comparisons
@@ -35,6 +35,7 @@ from site_builder.link.site import (
     find_targets,
     missing,
 )
+from site_builder.link.tongues import Tongue
 from site_builder.problem import Problem
 from site_builder.publish.book import BOOK
 from site_builder.publish.files import assets_version, read_pictures
@@ -53,7 +54,8 @@ class Leaf:
     r"""
     ## A page that is not yet composed
 
-    Everything that stands on it, but what its own file says: of that, only the version.
+    Everything that stands on it, but what its own file says: of that, only the version. What is in
+    another `language` than the site has a `catalogue`.
     """
 
     path: str
@@ -73,17 +75,26 @@ class Leaf:
     updated: str
     forms: Forms
     is_script: bool
+    language: str = ""
+    catalogue: str = ""
+    tongues: tuple[Tongue, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
-        """All that is written of it."""
-        return self.page, self.path, *self.forms.files
+        """All that is written of it; of a translation the page alone."""
+        return (self.page,) if self.language else (self.page, self.path, *self.forms.files)
+
+    @property
+    def sources(self) -> set[str]:
+        """What it is made of."""
+        return {self.path, self.catalogue}
 
     def compose(self, drafts: Drafts) -> Page:
+        key = key_of(self.language, self.path) if self.language else self.path
         return compose(
-            drafts.draft(self.path), drafts.body(self.path), self.around, self.stops,
+            drafts.draft(key), drafts.body(key), self.around, self.stops,
             self.relations, self.equal, self.figure, self.poster, self.results, self.mistakes,
-            self.shapes, self.settings, self.updated, self.forms,
+            self.shapes, self.settings, self.updated, self.forms, self.language, self.tongues,
         )  # fmt: skip
 
 
@@ -93,7 +104,7 @@ class Linked:
     ## What is linked
 
     All pages, what they show beside themselves, what is wrong, and what they claim that is not on
-    record, which only a check minds.
+    record, which only a check minds. Pages that are `left` stay as they are, if they are there.
     """
 
     site: Site
@@ -102,6 +113,7 @@ class Linked:
     paintings: dict[str, Painting]
     problems: tuple[Problem, ...]
     lapses: tuple[Problem, ...]
+    left: frozenset[str] = frozenset()
 
 
 def link_all(

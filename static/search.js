@@ -5,12 +5,32 @@ const dialog = document.getElementById("-search");
 const [input, close] = dialog.querySelectorAll("input, button");
 const [told, list] = dialog.querySelectorAll(".told, #-found");
 const PAGES = 8, SECTIONS = 3;
+const words = JSON.parse(document.getElementById("-words")?.textContent || "{}");
+const word = (label, ...given) => (words[label] || label).replace(/\{(\d)\}/g, (_, at) => given[at]);
+const own = document.documentElement.lang;
 const pagefind = import(new URL("search/pagefind.js", site)).then(async (library) => {
-  const metaWeights = { title: 8, acronyms: 12, about: 0 };
+  const metaWeights = { title: 8, acronyms: 12, about: 0, language: 0 };
   await library.options({ baseUrl: site.pathname, excerptLength: 18, ranking: { metaWeights } });
   return library;
 });
-
+// Each sign of a language without blanks is a word of the index.
+const SIGN = /[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]/gu;
+const WIDE = "[\\u3000-\\u9fff\\uf900-\\ufaff\\uff00-\\uffef]", MARKS = "(?:</?mark>)*";
+const SPLIT = new RegExp(`(?<=${WIDE}${MARKS})\\s+(?=${MARKS}${WIDE})`, "gu");
+const together = (html) => html.replace(SPLIT, "").replaceAll("</mark><mark>", "");
+const find = async (query) => {
+  const library = await pagefind, apart = query.replace(SIGN, " $& ").trim();
+  const { results } = await library.search(apart);
+  if (apart === query || apart.replace(SIGN, "").trim()) return results;
+  // Signs are a word where they stand beside each other.
+  const there = new Set((await library.search(`"${apart}"`)).results.map(({ id }) => id));
+  return results.filter(({ id }) => there.has(id));
+};
+// All languages are in one index: what is in another than the page's own is for others, and so is what there is in that, too.
+const ours = (pages) => pages.filter(({ meta, url }) => {
+  const translated = url.replace(site.pathname, `${site.pathname}${own}/`);
+  return meta.language ? meta.language === own : !pages.some((page) => page.url === translated);
+});
 // Behind a section's prose the index has the names of its code, in ⟦brackets⟧ of which an excerpt may show a piece.
 const excerpt = (html) => {
   const names = [];
@@ -24,11 +44,11 @@ const node = (tag, fields, ...children) => {
   return made;
 };
 const option = (url, title, html, beside) => node("a", { href: url, role: "option", id: "", ariaSelected: "false", tabIndex: -1 },
-  node("b", { textContent: title }), ...beside ? [node("small", { textContent: beside })] : [], ...html ? [node("span", { innerHTML: html })] : []);
+  node("b", { textContent: together(title) }), ...beside ? [node("small", { textContent: together(beside) })] : [], ...html ? [node("span", { innerHTML: together(html) })] : []);
 // Who types a whole name means it.
-const isCalled = (page, name) => `${page.meta.title}, ${page.meta.acronyms ?? ""}`.toLowerCase().split(", ").includes(name.toLowerCase());
+const isCalled = (page, name) => `${together(page.meta.title)}, ${page.meta.acronyms ?? ""}`.toLowerCase().split(", ").includes(name.toLowerCase());
 const group = (page) => {
-  const { title, about } = page.meta;
+  const { about } = page.meta, title = together(page.meta.title);
   const [whole, ...rest] = page.sub_results[0]?.anchor ? [null, ...page.sub_results] : page.sub_results;
   const first = option(page.url, title, whole && excerpt(whole.excerpt), about);
   return node("div", { role: "group", ariaLabel: title },
@@ -58,15 +78,16 @@ const look = async (query) => {
   asked = query;
   if (!query) return show([], "");
   try {
-    const { results } = await (await pagefind).search(query);
-    const pages = await Promise.all(results.slice(0, PAGES).map((result) => result.data()));
+    const results = await find(query);
+    const best = await Promise.all(results.slice(0, PAGES).map((result) => result.data()));
+    const pages = ours(best), total = results.length - best.length + pages.length;
     if (asked !== query) return latest;
     pages.sort((one, other) => isCalled(other, query) - isCalled(one, query));
-    const count = results.length === 1 ? "1 page" : `${results.length} pages`;
-    const words = results.length > PAGES ? `${count}, the best ${PAGES} of them here` : count;
-    show(pages.map(group), results.length ? words : `Nothing is called or says “${query}”.`);
+    const count = total === 1 ? word("1 page") : word("{0} pages", total);
+    const said = total > PAGES ? word("{0}, the best {1} of them here", count, PAGES) : count;
+    show(pages.map(group), total ? said : word("Nothing is called or says “{0}”.", query));
   } catch {
-    show([], "The index of the search could not be loaded. Try again later.");
+    show([], word("The index of the search could not be loaded. Try again later."));
   }
 };
 const update = () => { const query = input.value.trim(); if (query !== asked) latest = look(query); };

@@ -23,6 +23,7 @@ Pages that know each other: where names and addresses lead, and what stands besi
 | [body](body.py) | a draft's rows → rows whose links lead somewhere |
 | [page](page.py) | a draft and its surroundings → a page |
 | [forms](forms.py) | a page → where it is as a notebook and as a text |
+| [tongues](tongues.py) | a page → where it is in other languages |
 | [elsewhere](elsewhere.py) | cells → the same, to be read away from the site |
 | [intro](intro.py) | settings → what a project says of itself |
 | [front](front.py), [site](site.py) | all pages → the indexes |

@@ -10,12 +10,21 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from site_builder.labels import later, say
 from site_builder.link.order import Link
 from site_builder.link.poster import Poster
 from site_builder.read.counterparts import How
 from site_builder.read.proofs import Proof
 from site_builder.render.marks import Hunk, Line
 from site_builder.render.pieces import Heading
+
+# What became of a part, in a word.
+BECAME = {
+    "changed": later("changed"),
+    "new": later("new"),
+    "same": later("unchanged"),
+    "imported": later("imported"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +117,7 @@ class Comparison:
             (sum(p.how == how for p in self.parts), how) for how in ("changed", "new", "same")
         ]
         counts += [(len(self.imported), "imported"), (len(self.gone), "gone")]
-        words = {"same": "unchanged", "gone": f"only in {self.before.title}"}
-        told = [f"{number} {words.get(how, how)}" for number, how in counts if number]
-        return f"Classes and functions: {', '.join(told)}."
+        gone = say("only in {}").format(self.before.title)
+        words = {how: say(word) for how, word in BECAME.items()} | {"gone": gone}
+        told = [say("{} {}").format(number, words[how]) for number, how in counts if number]
+        return say("Classes and functions: {}.").format(say(", ").join(told))

@@ -11,8 +11,8 @@ from __future__ import annotations
 import functools
 import posixpath
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from html import escape
 from urllib.parse import quote, unquote
 
@@ -71,6 +71,24 @@ class Targets:
         """A word alone may be anything, and what begins like one of our packages is ours."""
         root, dot, _ = dotted.partition(".")
         return self.outside.get(dotted, "") if dot and root not in self.own else ""
+
+    def moved(self, to: Mapping[str, str]) -> Targets:
+        """The same, where some pages have other addresses."""
+
+        def there(url: str) -> str:
+            page, mark, anchor = url.partition("#")
+            return to.get(page, page) + mark + anchor
+
+        return replace(
+            self,
+            names={name: there(url) for name, url in self.names.items()},
+            pages={path: there(url) for path, url in self.pages.items()},
+            anchors={there(url): anchors for url, anchors in self.anchors.items()},
+            users={
+                there(place): tuple((title, there(url)) for title, url in pages)
+                for place, pages in self.users.items()
+            },
+        )
 
     @functools.cached_property
     def own(self) -> frozenset[str]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+from site_builder.labels import say
 from site_builder.link.cards import Card
 from site_builder.link.links import relative
 from site_builder.read.document import Document
@@ -97,7 +98,7 @@ def neighbours(ordered: list[Document], cards: Mapping[str, Card]) -> dict[str, 
         parents = [packages[name] for name in above if name in packages]
         children = (other for other in members[folder] if own and other is not document)
         found[document.path] = Neighbours(
-            (Link("Home", relative("index.html", document.url)), *_links(parents, document)),
+            (Link(say("Home"), relative("index.html", document.url)), *_links(parents, document)),
             next(iter(_links(before, document)), None),
             next(iter(_links([*islice(after, 1)], document)), None),
             tuple(cards[child.path].seen_from(document.url) for child in children),

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from markupsafe import Markup
 
+from site_builder.labels import later, say
 from site_builder.link.body import Body, Row
 from site_builder.link.cards import Card
 from site_builder.link.equality import Equality
 from site_builder.link.figure import Figure
 from site_builder.link.forms import Forms
+from site_builder.link.links import relative
 from site_builder.link.mistakes import Told
 from site_builder.link.order import Link, Neighbours
 from site_builder.link.poster import Poster
 from site_builder.link.previews import Preview
 from site_builder.link.relations import Relations
 from site_builder.link.routes import Onward, Stop, onward
+from site_builder.link.tongues import Tongue
 from site_builder.read.citation import bibtex
 from site_builder.read.claims import Deviation
 from site_builder.read.document import Document
@@ -35,11 +38,11 @@ from site_builder.results.shapes import Shapes
 from site_builder.results.tables import Results
 
 # What stands below a page's rows, where front matter or a record has it.
-DEVIATIONS = Heading(2, Markup("Where this departs from the paper"), "deviations")
-RESULTS = Heading(2, Markup("Results"), "results")
-MISTAKES = Heading(2, Markup("Classic mistakes"), "mistakes")
-FITS = Heading(2, Markup("Does it fit"), "does-it-fit")
-EXERCISES = Heading(2, Markup("Exercises"), "exercises")
+DEVIATIONS = Heading(2, Markup(later("Where this departs from the paper")), "deviations")
+RESULTS = Heading(2, Markup(later("Results")), "results")
+MISTAKES = Heading(2, Markup(later("Classic mistakes")), "mistakes")
+FITS = Heading(2, Markup(later("Does it fit")), "does-it-fit")
+EXERCISES = Heading(2, Markup(later("Exercises")), "exercises")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Page:
 
     Addresses are relative to the page; `root` leads to the top of the site. `lead` is the summary
     that the page shows: one that was taken from its first paragraph would stand there twice.
+    `language` is that of its prose, and `tongues` are all in which there is the page, if others.
     `begin` are the commands that run it where there is nothing yet. `imported` names the modules of
     the lines that its first row with code folds. `exercises` lead to what the reader can write, and
     `grader` is the command that grades it.
@@ -98,6 +102,8 @@ class Page:
     math: bool
     updated: str
     forms: Forms
+    language: str
+    tongues: tuple[Tongue, ...]
 
 
 def compose(
@@ -115,6 +121,8 @@ def compose(
     settings: Settings,
     updated: str,
     forms: Forms,
+    language: str,
+    tongues: tuple[Tongue, ...],
 ) -> Page:
     r"""
     ## Compose
@@ -132,7 +140,9 @@ def compose(
         (FITS, shapes and shapes.fits),
         (EXERCISES, meta.exercises),
     )
-    below = (heading for heading, part in parts if part)
+    below = (
+        replace(heading, title=Markup(say(str(heading.title)))) for heading, part in parts if part
+    )
     return Page(
         url=url,
         root="../" * url.count("/"),
@@ -151,7 +161,7 @@ def compose(
         begin=_begin(document, settings.install),
         source=f"{repository}/blob/{quote(settings.branch)}/{quote(file)}" if repository else "",
         raw=f"{repository}/raw/{quote(settings.branch)}/{quote(file)}" if repository else "",
-        download=quote(path.split("/")[-1]),
+        download=relative(quote(path), url),
         report=f"{repository}/issues/new?title={quote(document.title)}:" if repository else "",
         bibtex=bibtex(meta),
         equal=equal,
@@ -178,6 +188,8 @@ def compose(
         math=draft.math,
         updated=updated,
         forms=forms,
+        language=language or settings.language,
+        tongues=tongues,
     )
 
 

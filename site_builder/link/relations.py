@@ -11,11 +11,13 @@ import difflib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from site_builder.labels import say
 from site_builder.link.links import relative
 from site_builder.link.order import Link
 from site_builder.problem import Problem
 from site_builder.read.document import Document
 from site_builder.read.settings import Settings
+from site_builder.read.source import url_of
 from site_builder.read.values import Place
 
 
@@ -66,8 +68,9 @@ def relate(
     def changes(page: Document) -> Iterator[Link]:
         for later, earlier in edges:
             if page in (later, earlier):
-                told = f"from {earlier.title}" if page is later else f"to {later.title}"
-                yield Link(told, relative(changes_url(later.url), page.url))
+                told = say("from {}") if page is later else say("to {}")
+                told = told.format(earlier.title if page is later else later.title)
+                yield Link(told, relative(changes_url(url_of(later.path)), page.url))
 
     found = {
         document.path: Relations(

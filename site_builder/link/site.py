@@ -8,7 +8,7 @@ indexes that list them.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from sys import intern
 from urllib.parse import urlsplit
 
@@ -24,6 +24,7 @@ from site_builder.link.poster import Poster
 from site_builder.link.previews import said_of, users
 from site_builder.link.relations import needed
 from site_builder.link.routes import astray, courses
+from site_builder.link.tongues import Tongue
 from site_builder.problem import Problem
 from site_builder.read.document import Document
 from site_builder.read.look import Look
@@ -44,7 +45,7 @@ class Specimen:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What every template knows."""
+    """What every template knows; `tongues` are those of each page that is translated, by path."""
 
     title: str
     tagline: str
@@ -65,6 +66,7 @@ class Site:
     poster: Poster | None
     updated: str
     book: str = ""
+    tongues: dict[str, tuple[Tongue, ...]] = field(default_factory=dict)
 
     @property
     def has_paths(self) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from site_builder.assets import BOOK_SHEET, HERE, TEMPLATES, TYPESET, asset_files
+from site_builder.labels import FOLDER as LABELS
 from site_builder.read.inventory import OURS
 from site_builder.read.look import look_files
 from site_builder.read.mutants import LIST
@@ -37,7 +38,15 @@ def digest_inputs(
     tests = tests_below(settings.root, settings.tests)
     tests += (settings.root / settings.tests).rglob(LIST) if settings.tests else ()
     inventories = [settings.root / name for name in settings.inventories]
-    ours = [*HERE.rglob("*.py"), *TEMPLATES.iterdir(), TYPESET, BOOK_SHEET, *OURS, *asset_files()]
+    ours = [
+        *HERE.rglob("*.py"),
+        *TEMPLATES.iterdir(),
+        *LABELS.glob("*.po"),
+        TYPESET,
+        BOOK_SHEET,
+        *OURS,
+        *asset_files(),
+    ]
     total.update(
         marks([*others, *tests, *inventories, *look_files(settings), *ours, *packages]).encode(
             errors="surrogateescape"

@@ -38,6 +38,9 @@ OPTIONS = (
     "--silent", "--keep-index-url", "--include-characters", "_",
     "--exclude-selectors", ".here, .katex-display, .katex-html, annotation",
 )  # fmt: skip
+# Languages that are written without blanks, and their signs, but for those inside a tag.
+UNPARTED = {"zh", "ja"}
+SIGN = re.compile(r"(<[^>]*>)|([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
 HEADING = re.compile(r"<h([1-6])>.*?</h\1>", re.DOTALL)
 NAME = re.compile(r"[A-Za-z_]\w+")
 DEFINED = re.compile(r"^[ \t]*(?:async def|def|class)[ \t]+(\w+)", re.MULTILINE)
@@ -72,15 +75,20 @@ def search_files(
     with tempfile.TemporaryDirectory() as folder:
         entries, made = Path(folder, "entries"), Path(folder, "made")
         entries.mkdir()
-        read = (
-            (page.url, render_entry(page, tuple(_passages(page, text)))) for page, text in pages
-        )
-        for url, entry in itertools.chain(read, ((pair.url, render_pair(pair)) for pair in pairs)):
+
+        def read() -> Iterator[tuple[str, bytes]]:
+            for page, text in pages:
+                entry = render_entry(page, tuple(_passages(page, text)))
+                yield page.url, apart(entry, page.language)
+
+        compared = ((pair.url, render_pair(pair, language)) for pair in pairs)
+        for url, entry in itertools.chain(read(), compared):
             file = entries / url
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(entry)
         if not any(entries.iterdir()):
             return {}
+        # One index for all languages: of several, Pagefind searches one alone.
         _run("--site", str(entries), "--output-path", str(made), *options)
         files = [path for path in sorted(made.rglob("*")) if path.is_file()]
         ruled = len([*made.glob("wasm.*")]) > 1
@@ -89,6 +97,18 @@ def search_files(
             for path in files
             if not UNUSED.match(path.name) and not (ruled and path.name == PLAIN)
         }
+
+
+def apart(entry: bytes, language: str) -> bytes:
+    r"""
+    ## Words without blanks
+
+    To Pagefind what blanks part is a word. In a language that has none each sign becomes one, and
+    `search.js` looks for signs beside each other.
+    """
+    if language.partition("-")[0] not in UNPARTED:
+        return entry
+    return SIGN.sub(lambda found: found[1] or f" {found[2]} ", entry.decode()).encode()
 
 
 def _passages(page: Page, text: str) -> Iterator[Passage]:

@@ -11,12 +11,14 @@ import functools
 import json
 import traceback
 from dataclasses import dataclass
+from typing import Any
 
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup
 
 from site_builder.assets import TEMPLATES
+from site_builder.labels import count, has_labels, say, speaking
 from site_builder.link.comparison import Comparison
 from site_builder.link.inks import inks, plain
 from site_builder.link.lettering import lettered
@@ -28,6 +30,7 @@ from site_builder.link.site import Site
 from site_builder.problem import BuildError
 from site_builder.read.look import Look
 from site_builder.render.inline import inline
+from site_builder.render.kept import beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +64,14 @@ def _environment(folder: str = "", own: tuple[tuple[str, str], ...] = ()) -> jin
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    # Which language is spoken is asked at each label: one environment serves all.
+    labels: Any = environment
+    labels.install_gettext_callables(say, count, newstyle=True)
     environment.filters["inline"] = inline
     environment.filters["lettered"] = lettered
+    environment.filters["beside"] = lambda line: beside(Markup.escape(line), line.kept)
     environment.policies["json.dumps_function"] = functools.partial(json.dumps, ensure_ascii=False)
     return environment
 
@@ -78,10 +86,12 @@ def render_page(page: Page, site: Site) -> bytes:
 
 def _rendered(name: str, page: Page | Comparison | Generated, site: Site) -> bytes:
     """Raises `BuildError` for what a project's own template trips over."""
-    look = site.look
+    look, language = site.look, getattr(page, "language", site.language)
     try:
         template = _environment(look.folder, look.templates).get_template(name)
-        return template.render(page=page, site=site).encode()
+        given = {"language": language, "ours": not has_labels(language)}
+        with speaking(language):
+            return template.render(page=page, site=site, **given).encode()
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = [f for f in frames if look.templates and f.filename.startswith(f"{look.folder}/")]
@@ -93,12 +103,16 @@ def _rendered(name: str, page: Page | Comparison | Generated, site: Site) -> byt
 
 def render_entry(page: Page, passages: tuple[object, ...]) -> bytes:
     """What the search is to know of a page."""
-    return _environment().get_template("search.html").render(page=page, passages=passages).encode()
+    with speaking(page.language):
+        template = _environment().get_template("search.html")
+        return template.render(page=page, passages=passages).encode()
 
 
-def render_pair(page: Comparison) -> bytes:
+def render_pair(page: Comparison, language: str) -> bytes:
     """The same of two files beside each other."""
-    return _environment().get_template("search.changes.html").render(page=page).encode()
+    with speaking(language):
+        template = _environment().get_template("search.changes.html")
+        return template.render(page=page, language=language).encode()
 
 
 def render_book_part(name: str, **given: object) -> str:
@@ -137,22 +151,32 @@ def generated(site: Site) -> list[Generated]:
     Indexes, the page for addresses that lead nowhere, and what search engines and feed readers ask
     for. The site map and the feed need to know where the site stands.
     """
+    with speaking(site.language):
+        return _generated(site)
+
+
+def _generated(site: Site) -> list[Generated]:
     shows_math = site.intro.math or (site.specimen is not None and site.specimen.row.math)
     pages = [
         Generated("index.html", "", site.title, site.tagline, math=shows_math),
-        Generated("404.html", site.base_path, "Not found", "There is no page at this address"),
+        Generated(
+            "404.html", site.base_path, say("Not found"), say("There is no page at this address")
+        ),
         Generated("robots.txt", "", "", ""),
     ]
     if site.front.around:
-        pages.append(Generated("all-pages.html", "", "All pages", "All pages, folder by folder"))
+        pages.append(
+            Generated("all-pages.html", "", say("All pages"), say("All pages, folder by folder"))
+        )
     if site.has_paths:
-        told = "What leads to what, and ways through it"
-        pages.append(Generated(PATHS, "", "Paths", told))
+        told = say("What leads to what, and ways through it")
+        pages.append(Generated(PATHS, "", say("Paths"), told))
     if site.years:
-        pages.append(Generated("years.html", "", "By year", "All pages about papers, newest first"))
+        told = say("All pages about papers, newest first")
+        pages.append(Generated("years.html", "", say("By year"), told))
     if site.changes:
-        told = "Pairs of related pages beside each other: what the later one changed"
-        pages.append(Generated("changes.html", "", "What changed", told))
+        told = say("Pairs of related pages beside each other: what the later one changed")
+        pages.append(Generated("changes.html", "", say("What changed"), told))
     if site.url:
         pages += [
             Generated("sitemap.xml", "", "", ""),

@@ -31,6 +31,9 @@ Text into values, and no HTML yet: what a folder holds, and what each file in it
 | [vocabulary](vocabulary.py) | syntax tree → what its names mean, and their uses |
 | [notation](notation.py) | metadata, sizes and uses → symbols that are tied to nothing |
 | [head](head.py), [summary](summary.py) | docstring → what it says of the file; prose → one line |
+| [paragraphs](paragraphs.py) | prose → what in it is words, and what stays around them |
+| [catalogue](catalogue.py) | a `.po` → what a page says in another language |
+| [translation](translation.py) | a document and a catalogue → the same in other words |
 | [cells](cells.py) | a source → prose, and below it the code that it is about |
 | [document](document.py) | a source → one file as it was understood, parsed once |
 """

@@ -12,6 +12,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from site_builder.read.blocks import Block, Markup, Parsed
 from site_builder.read.conventions import title_of
@@ -27,13 +28,26 @@ WRITTEN = re.compile(r"""<\w[^<>]*\bid\s*=\s*["']?([\w.:-]+)|\{:?\s*#([\w.:-]+)"
 RESERVED = re.compile(r"L\d+|results|mistakes|exercises")
 
 
+class Kept(NamedTuple):
+    """In which language a translation leaves something, and whether it was translated once."""
+
+    language: str
+    stale: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Prose:
-    """Words in their markup, and the line of the file on which they begin."""
+    r"""
+    ## Prose
+
+    Words in their markup, and the line of the file on which they begin; `kept` says why they are
+    not in the language of the page.
+    """
 
     text: str
     line: int
     markup: Markup = "markdown"
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ class Summary(NamedTuple):
 
 def first_sentence(markdown: str) -> str:
     paragraph = re.sub(r"\s+", " ", markdown.strip().split("\n\n")[0])
-    sentence = re.match(r".*?[.!?](?=$| +[^a-z ])", paragraph)
+    # A full stop of Chinese needs no blank behind it.
+    sentence = re.match(r".*?(?:[.!?](?=$| +[^a-z ])|[。！？])", paragraph)
     plain = LINK.sub(r"\1", sentence[0] if sentence else paragraph)
     return re.sub(r":[\w:+.-]+:(?=`)|[`*$]|^#+ ", "", plain)[:300]
 

@@ -19,6 +19,8 @@ One file, as it was understood, into HTML. Nothing here knows of another file.
 | [sphinx](sphinx.py), [enumerations](enumerations.py) | what docutils does not know → its tree |
 | [doctree](doctree.py), [rest](rest.py) | reStructuredText → HTML, by docutils |
 | [prose](prose.py) | words in their markup → pieces |
+| [faithful](faithful.py) | a catalogue → without what is no translation |
+| [kept](kept.py) | what is not translated → the same, with a note |
 | [inline](inline.py) | a line of front matter → HTML |
 | [rows](rows.py) | sections → rows of the page |
 | [slips](slips.py) | a document → what its author should know of it |

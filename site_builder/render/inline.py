@@ -15,7 +15,9 @@ from markupsafe import Markup
 from site_builder.problem import Problem
 from site_builder.read.document import Document
 from site_builder.read.sections import Prose
+from site_builder.read.translation import Line
 from site_builder.render.context import Context
+from site_builder.render.kept import beside
 from site_builder.render.pieces import Link, Name, Rendered
 from site_builder.render.prose import render
 
@@ -41,7 +43,8 @@ def inline(text: str) -> Markup:
             html += escape(piece.address)
         else:
             html += piece.html if isinstance(piece, Name) else piece
-    return Markup(html.removeprefix("<p>").removesuffix("</p>"))
+    done = Markup(html.removeprefix("<p>").removesuffix("</p>"))
+    return beside(done, text.kept) if isinstance(text, Line) else done
 
 
 def lines_of(document: Document) -> Iterator[tuple[int, Rendered]]:

@@ -18,6 +18,7 @@ from site_builder.read.sections import HEADING, Section
 from site_builder.read.source import split_lines
 from site_builder.render.code import highlight
 from site_builder.render.context import Context
+from site_builder.render.kept import apart
 from site_builder.render.pieces import Heading, Piece, Rendered, joined
 from site_builder.render.prose import render
 from site_builder.render.touch import Touch
@@ -91,7 +92,8 @@ def _prose(section: Section, key: str, context: Context) -> Rendered:
             blank = "\n" * heading[0].count("\n")
             text = f"{heading[1]} {heading[2]}{blank}{part.text[heading.end() :]}"
             part = replace(part, text=text)
-        done.append(render(part, f"{key}-{number}" if number else key, context))
+        rendered = render(part, f"{key}-{number}" if number else key, context)
+        done.append(apart(rendered, part.kept) if part.kept else rendered)
     return joined(done)
 
 

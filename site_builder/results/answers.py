@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from site_builder.labels import count, say
 from site_builder.read.claims import Claim, Metric, metric_of
 from site_builder.read.front_matter import FrontMatter
 from site_builder.results.numbers import measured, number, uncertain
@@ -59,12 +60,12 @@ def _answer(claim: Claim, metrics: Mapping[str, Metric], runs: Mapping[str, Reco
     if claim.than is None:
         beside = _side(name or other, control, metric)
     else:
-        beside = Side(number(claim.than, metric.unit), "a number")
-    described = metric.name, metric.unit, metric.better and f"{metric.better} is better"
+        beside = Side(number(claim.than, metric.unit), say("a number"))
+    described = metric.name, metric.unit, _direction(metric)
     return Answer(
         what=claim.what,
         paper=claim.paper,
-        metric=", ".join(filter(None, described)),
+        metric=say(", ").join(filter(None, described)),
         ours=_side(claim.run, ours, metric),
         control=beside,
         verdict=verdict.word,
@@ -80,8 +81,14 @@ def _values(run: RecordedRun | None, metric: str) -> tuple[float | None, ...]:
 def _side(label: str, values: tuple[float | None, ...], metric: Metric) -> Side:
     if not label or not values:
         return Side("–", label)
-    seeds = "one seed" if len(values) == 1 else f"{len(values)} seeds"
-    return Side(measured(values, metric.unit), f"{label}, {seeds}")
+    seeds = count("one seed", "{} seeds", len(values)).format(len(values))
+    return Side(measured(values, metric.unit), label + say(", ") + seeds)
+
+
+def _direction(metric: Metric) -> str:
+    if not metric.better:
+        return ""
+    return say("lower is better") if metric.better == "lower" else say("higher is better")
 
 
 def _reason(claim: Claim, verdict: Verdict, metric: Metric) -> str:
@@ -91,7 +98,8 @@ def _reason(claim: Claim, verdict: Verdict, metric: Metric) -> str:
         return ""
     told = uncertain(abs(difference), verdict.error, unit)
     if claim.within is not None:
-        return f"{told} apart, of {number(claim.within, unit)} allowed"
-    direction = "better" if difference > 0 else "worse"
-    wanted = f", margin {number(claim.margin, unit)}" if claim.margin else ""
-    return f"{told} {direction}{wanted}" if difference else f"no difference{wanted}"
+        return say("{} apart, of {} allowed").format(told, number(claim.within, unit))
+    direction = say("{} better") if difference > 0 else say("{} worse")
+    done = direction.format(told) if difference else say("no difference")
+    wanted = say(", margin {}").format(number(claim.margin, unit)) if claim.margin else ""
+    return done + wanted

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from site_builder.labels import say
 from site_builder.read.claims import Metric, metric_of
 from site_builder.results.axes import HEIGHT, WIDTH, Frame, Tick
 from site_builder.results.findings import Course, finding
@@ -104,7 +105,7 @@ def plots(
 def data(run: RecordedRun) -> str:
     """What a run says of the data that it asks for; nothing where it takes the usual."""
     asked = re.search(r"--data[ =](\S+)", run.arguments)
-    return f"on {asked[1]}" if asked else ""
+    return say("on {}").format(asked[1]) if asked else ""
 
 
 def _figure(metric: Metric, run: str, curves: list[Curve]) -> Plot:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from site_builder.labels import count, say
 from site_builder.read.claims import Metric
 from site_builder.results.numbers import number
 
@@ -39,27 +40,32 @@ def finding(courses: Sequence[Course], metric: Metric) -> str:
 def _finding(courses: Sequence[Course], metric: Metric) -> str:
     right = max(course.end for course in courses)
     whole = [course for course in courses if course.end > 0.95 * right]
-    broken = "".join(f" {c.label} ends at step {number(c.end)}." for c in courses if c not in whole)
+    ends_early = say(" {} ends at step {}.")
+    broken = "".join(ends_early.format(c.label, number(c.end)) for c in courses if c not in whole)
     steps = max(course.steps for course in whole)
-    after = f"after {number(steps)} {'step' if steps == 1 else 'steps'}"
+    after = count("after {} step", "after {} steps", int(steps)).format(number(steps))
     unit = f" {metric.unit}" if metric.unit else ""
     if len(whole) == 1:
         (one,) = whole
-        return f"From {number(one.first)} to {number(one.last)}{unit} {after}.{broken}"
+        told = say("From {first} to {last} {after}.")
+        ends = number(one.first), number(one.last) + unit
+        return told.format(first=ends[0], last=ends[1], after=after) + broken
     up = metric.better == "higher"
     ranked = sorted(whole, key=lambda course: course.last, reverse=up)
     first, last = number(ranked[0].last), number(ranked[-1].last)
     if first == last:
-        return f"All at {first}{unit} {after}.{broken}"
+        return say("All at {last} {after}.").format(last=first + unit, after=after) + broken
     best, worst = (_listed(c.label for c in ranked if number(c.last) == e) for e in (first, last))
-    ends = ("Highest", "Lowest") if up else ("Lowest", "Highest")
     last += _times(ranked[0].last, ranked[-1].last, metric)
-    return f"{ends[0]} {after}: {best}, at {first}{unit}. {ends[1]}: {worst}, at {last}.{broken}"
+    low = say("Lowest {after}: {best}, at {first}. Highest: {worst}, at {last}.")
+    high = say("Highest {after}: {best}, at {first}. Lowest: {worst}, at {last}.")
+    given = {"after": after, "best": best, "worst": worst, "first": first + unit, "last": last}
+    return (high if up else low).format(**given) + broken
 
 
 def _listed(found: Iterable[str]) -> str:
     names = list(found)
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return say(" and ").join(filter(None, [say(", ").join(names[:-1]), names[-1]]))
 
 
 def _times(low: float, high: float, metric: Metric) -> str:
@@ -67,4 +73,4 @@ def _times(low: float, high: float, metric: Metric) -> str:
     if metric.unit == "%" or low <= 0 or high < 1.5 * low:
         return ""
     factor = high / low
-    return f", {number(float(f'{factor:.2g}'))} times as much"
+    return say(", {} times as much").format(number(float(f"{factor:.2g}")))

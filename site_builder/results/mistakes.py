@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from site_builder.labels import later, say, spoken
 from site_builder.problem import Problem
 from site_builder.read.claims import Metric, metric_of
 from site_builder.read.document import Document
@@ -22,7 +23,7 @@ from site_builder.results.numbers import measured
 from site_builder.results.record import Points, RecordedRun, fingerprints, read_runs
 
 # The labels of a run without a mistake and of one with.
-RIGHT, WRONG = "as it should be", "with the mistake"
+RIGHT, WRONG = later("as it should be"), later("with the mistake")
 # What share of a figure's height is seen.
 SEEN = 0.01
 # What rises to so many times what it should be would leave of the other a line at the bottom.
@@ -82,7 +83,7 @@ def read_outcomes(
         return Recorded({})
     try:
         text = others[path].read_text(encoding="utf-8")
-        outcomes, recorded = _outcomes(text, tuple(document.meta.metrics.items()))
+        outcomes, recorded = _outcomes(text, tuple(document.meta.metrics.items()), spoken())
     except (OSError, ValueError) as error:
         return Recorded({}, (Problem(path, 1, str(error)),))
     now = fingerprints(document, find)
@@ -94,7 +95,7 @@ def read_outcomes(
 # Between two builds a record hardly ever changes.
 @functools.lru_cache(maxsize=256)
 def _outcomes(
-    text: str, metrics: tuple[tuple[str, Metric], ...]
+    text: str, metrics: tuple[tuple[str, Metric], ...], _spoken: str
 ) -> tuple[dict[str, Outcome], dict[str, str]]:
     found, code = read_runs(text)
     runs, marks = {run.label: run for run in found}, json.loads(text).get("mutants")
@@ -123,7 +124,7 @@ def _figure(right: RecordedRun, wrong: RecordedRun, metrics: dict[str, Metric]) 
     if not apart.get(name):
         return None
     pair = [
-        replace(run, label=label, series=(("it", dict(run.series)[name]),))
+        replace(run, label=say(label), series=(("it", dict(run.series)[name]),))
         for run, label in ((right, RIGHT), (wrong, WRONG))
     ]
     lost = max(y for _, y in theirs[name]) > LOST * max(y for _, y in ours[name])
@@ -136,7 +137,7 @@ def _metric(name: str, metrics: Mapping[str, Metric]) -> Metric:
     """Of `loss/adam`, which is drawn alone here, the name says both what it is and whose."""
     group, slash, _ = name.partition("/")
     whole, part = metric_of(group, metrics), metric_of(name, metrics)
-    return replace(whole, name=f"{whole.name}, {part.name}") if slash else part
+    return replace(whole, name=whole.name + say(", ") + part.name) if slash else part
 
 
 def _apart(ours: Points, theirs: Points) -> float:
@@ -156,7 +157,7 @@ def _numbers(
         other = wrong.metrics.get(name, ())
         if name in metrics and other and value != other:
             metric = metrics[name]
-            unit = f", {metric.unit}" if metric.unit else ""
+            unit = say(", ") + metric.unit if metric.unit else ""
             sides = measured(value, metric.unit), measured(other, metric.unit)
             if sides[0] != sides[1]:
                 yield Number(metric.name + unit, *sides)

@@ -12,6 +12,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from site_builder.labels import say
+
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -22,7 +24,7 @@ def scaled(value: float, unit: str) -> float:
 def number(value: float | None, unit: str = "") -> str:
     """Four digits: `0.9876`, `12.35`, `1,199,360`, `1.2 × 10⁻⁵`."""
     if value is None or not math.isfinite(value):
-        return "not finite"
+        return say("not finite")
     value = scaled(value, unit)
     if value == int(value) and abs(value) < 1e9:
         return _signed(f"{int(value):,}")
@@ -48,7 +50,8 @@ def measured(values: Sequence[float | None], unit: str = "") -> str:
         return number(None)
     mean, lost = statistics.fmean(finite), len(values) - len(finite)
     if lost:
-        return f"{number(mean, unit)} ({lost} of {len(values)} not finite)"
+        told = say("{} ({} of {} not finite)")
+        return told.format(number(mean, unit), lost, len(values))
     return uncertain(mean, spread(finite), unit)
 
 

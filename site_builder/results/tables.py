@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from site_builder.labels import later, say, spoken
 from site_builder.problem import Problem
 from site_builder.read.claims import Metric, metric_of
 from site_builder.read.document import Document
@@ -31,9 +32,14 @@ from site_builder.results.record import (
     record_path,
 )
 
-# Verdicts of claims that have no numbers.
-UNMEASURED = ("not run", "not recorded yet")
-PLURAL = {"holds": "hold", "does not hold here": "do not hold here"}
+# Verdicts of claims that have no numbers; and the others, of which some have a plural.
+UNMEASURED = (later("not run"), later("not recorded yet"))
+PLURAL = {
+    later("holds"): later("hold"),
+    later("does not hold here"): later("do not hold here"),
+    later("not shown"): "not shown",
+    later("seen once"): "seen once",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +93,22 @@ class Results:
     def stale(self) -> str:
         """What has changed since, in a few words."""
         names = [posixpath.basename(path) for path in self.changed]
-        rest = f" and {len(names) - 2} more" if len(names) > 2 else ""
-        return (", " if rest else " and ").join(names[:2]) + rest
+        rest = say(" and {} more").format(len(names) - 2) if len(names) > 2 else ""
+        return (say(", ") if rest else say(" and ")).join(names[:2]) + rest
 
     @property
     def told(self) -> str:
         """The verdicts in a line: `3 claims: 2 hold, 1 not shown`."""
-        count, words = len(self.verdicts), Counter(self.verdicts)
-        if not count:
+        number, words = len(self.verdicts), Counter(self.verdicts)
+        if not number:
             return ""
-        if count == 1:
-            return f"1 claim: {self.verdicts[0]}"
-        parts = (f"{n} {PLURAL.get(word, word) if n > 1 else word}" for word, n in words.items())
-        return f"{count} claims: {', '.join(parts)}"
+        if number == 1:
+            return say("1 claim: {}").format(say(self.verdicts[0]))
+        parts = (
+            say("{} {}").format(n, say(PLURAL.get(word, word) if n > 1 else word))
+            for word, n in words.items()
+        )
+        return say("{} claims: {}").format(number, say(", ").join(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +163,7 @@ def _results(
     return Results(
         runs=runs,
         answers=answers(meta, recorded),
-        figures=_figures(text, tuple(recorded), tuple(meta.metrics.items())),
+        figures=_figures(text, tuple(recorded), tuple(meta.metrics.items()), spoken()),
         galleries=galleries(pictures, meta),
         said=tuple(_said(runs, meta.shows)),
         table=tuple(_table(runs, meta.metrics)),
@@ -165,7 +174,7 @@ def _results(
 # Drawing takes time, and between two builds a record hardly ever changes.
 @functools.lru_cache(maxsize=256)
 def _figures(
-    text: str, labels: tuple[str, ...], metrics: tuple[tuple[str, Metric], ...]
+    text: str, labels: tuple[str, ...], metrics: tuple[tuple[str, Metric], ...], _spoken: str
 ) -> tuple[Plot, ...]:
     runs = {run.label: run for run in read_runs(text)[0]} if text else {}
     return plots((runs[label] for label in labels), dict(metrics))

@@ -11,8 +11,8 @@
   };
   const add = (cell) => {
     const button = document.createElement("button");
-    Object.assign(button, { type: "button", className: "copy", textContent: "Copy" });
-    button.setAttribute("aria-label", `Copy ${linesOf(cell)}`);
+    Object.assign(button, { type: "button", className: "copy", textContent: word("Copy") });
+    button.setAttribute("aria-label", word("Copy {0}", linesOf(cell)));
     cell.append(button);
   };
   const near = new IntersectionObserver((entries) => {
@@ -26,8 +26,7 @@
     await write(text);
     const face = button.firstChild;
     const before = face.data;
-    face.data = "Copied";
-    say("Copied");
+    say(face.data = word("Copied"));
     setTimeout(() => { face.data = before; say(""); }, 1500);
   });
   addEventListener("pointerdown", (event) => {

@@ -12,11 +12,14 @@ const make = (tag, content, className = "") => {
   node.append(...content);
   return node;
 };
+// What we say, in the language of the page, with `{0}`, `{1}` … filled in.
+const words = JSON.parse(one("#-words")?.textContent || "{}");
+const word = (label, ...given) => (words[label] || label).replace(/\{(\d)\}/g, (_, at) => given[at]);
 // Said to those who listen to the page.
 const say = (text) => { one("#-status").textContent = text; };
 // Which lines of the file a cell of code holds, in words.
 const linesOf = (cell) => {
   const found = cell.getElementsByClassName("l");
   const [first, last] = [found[0], found[found.length - 1]].map((line) => line.dataset.n);
-  return first === last ? `line ${first}` : `lines ${first} to ${last}`;
+  return first === last ? word("line {0}", first) : word("lines {0} to {1}", first, last);
 };

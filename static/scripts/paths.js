@@ -11,7 +11,7 @@
     const pages = new Set(steps.map(place));
     const count = [...pages].filter((page) => read.has(page)).length;
     progress.hidden = !count;
-    progress.firstElementChild.textContent = `You have read ${count} of these ${pages.size} pages to their end; only this browser knows.`;
+    progress.firstElementChild.textContent = word("You have read {0} of these {1} pages to their end; only this browser knows.", count, pages.size);
   };
   const end = one(".turn");
   if (end) new IntersectionObserver(([{ isIntersecting }], watch) => {
@@ -23,7 +23,7 @@
     read.clear();
     ["read", "route"].forEach((key) => store.set(key, ""));
     show();
-    say("Forgotten");
+    say(word("Forgotten"));
     one("h1").tabIndex = -1;
     one("h1").focus();
   });

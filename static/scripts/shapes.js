@@ -32,7 +32,7 @@ const shapes = (() => {
     box.step = (by) => {
       index = (index + by + steps) % steps;
       const shown = values.slice(index * each, (index + 1) * each);
-      place.textContent = `${name}[${index}] of ${steps}`;
+      place.textContent = word("{0} of {1}", `${name}[${index}]`, steps);
       cells.replaceChildren(...shown.flatMap((value, number) => {
         const cell = make("i", [value], value < 0 ? "below" : "");
         cell.style.setProperty("--share", Math.min(Math.abs(value) / most, 1) || 0);
@@ -45,7 +45,7 @@ const shapes = (() => {
       node.onclick = () => box.step(by);
       return node;
     };
-    if (steps > 1) box.append(make("p", [turn(-1, "Previous", "‹"), place, turn(1, "Next", "›")]));
+    if (steps > 1) box.append(make("p", [turn(-1, word("Previous"), "‹"), place, turn(1, word("Next"), "›")]));
     box.append(cells);
     box.step(0);
     return box;

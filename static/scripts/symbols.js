@@ -21,7 +21,7 @@ const symbols = (() => {
       const heads = all("th", table).map((head) => head.textContent.trim().toLowerCase());
       for (const row of all("tbody tr", table)) {
         const cells = [...row.cells];
-        cells.forEach((cell, at) => { if (heads[at] === "size") all("code", cell).forEach((code) => addSize(code, cells.slice(at, at + 2))); });
+        cells.forEach((cell, at) => { if (heads[at] === word("size")) all("code", cell).forEach((code) => addSize(code, cells.slice(at, at + 2))); });
       }
     }
   };
@@ -49,7 +49,7 @@ const symbols = (() => {
     const spots = indices.length ? indices.flatMap(spotsOf) : thing === undefined ? [] : names.of(thing);
     return { symbols: indices, words: [], spots, name: word, made };
   };
-  const ofLine = (line) => ({ symbols: [], words: [], spots: [], name: `line ${line.dataset.n}`, made: shapes.at(line), line });
+  const ofLine = (line) => ({ symbols: [], words: [], spots: [], name: word("line {0}", line.dataset.n), made: shapes.at(line), line });
   const places = ({ symbols, words, spots }) => [
     ...symbols.flatMap((index) => [pairs[index], ...all(`.prose .sym-${index}`)]),
     ...words.flatMap((word) => [...sizes.get(word), ...names.chips(word)]),
@@ -67,7 +67,7 @@ const symbols = (() => {
     const [first] = words;
     const shape = words.length ? "" : made[0]?.shape || names.shape(spots);
     const uses = new Set(spots).size;
-    const count = symbols.length || words.length || uses < 2 ? [] : [make("small", [`${uses} places`])];
+    const count = symbols.length || words.length || uses < 2 ? [] : [make("small", [word("{0} places", uses)])];
     const head = make("p", [
       ...symbols.map((index) => make("span", copies(one(".symbol", pairs[index])), "symbol")),
       make("code", [name]), ...(shape ? [make("span", [shape], "chip")] : []), ...count,
@@ -118,7 +118,7 @@ const symbols = (() => {
     lights.set("held", on ? places(on.thing) : []);
     root.classList.toggle("holding", Boolean(on));
     if (on) introduce(on); else if (!under) card.hide();
-    say(on ? [`${on.thing.name}: ${places(on.thing).length} places`, ...(on.thing.made || []).map(({ told }) => told)].join(", ") : "");
+    say(on ? [word("{0}: {1} places", on.thing.name, places(on.thing).length), ...(on.thing.made || []).map(({ told }) => told)].join(", ") : "");
   };
   const drop = () => { if (held) hold(held); };
 

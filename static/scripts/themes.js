@@ -2,7 +2,7 @@
 const turn = (() => {
   const themes = ["", "light", "dark"];
   const button = one("button.theme");
-  const label = () => { button.firstElementChild.textContent = `Theme: ${root.dataset.theme || "system"}`; };
+  const label = () => { button.firstElementChild.textContent = word(`Theme: ${root.dataset.theme || "system"}`); };
   const turn = () => {
     const next = themes[(themes.indexOf(root.dataset.theme || "") + 1) % 3];
     if (next) root.dataset.theme = next; else delete root.dataset.theme;

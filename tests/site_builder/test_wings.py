@@ -15,15 +15,17 @@ BUILDER = ROOT / "site_builder"
 # The order of the table on the builder's own page.
 WINGS = re.findall(r"^\| \[(\w+)\]", (BUILDER / "__init__.py").read_text(), re.MULTILINE)
 # What every stage may know, and what may know every stage.
-BELOW = {"problem", "assets"}
+BELOW = {"problem", "assets", "labels"}
 ABOVE = {
     "store",
     "drafts",
     "evidence",
     "linking",
+    "translations",
     "build",
     "new",
     "text",
+    "translate",
     "server",
     "serve",
     "__main__",
