@@ -160,7 +160,6 @@ from papers.common import Options, Run, main
 from papers.common.data import TEXTS, Characters, text
 from papers.transformers.gpt2 import GPT2, decayed, held_out, rate, show
 from papers.transformers.gpt2 import Config as GPT2Config
-from papers.transformers.llama import SwiGLU, gated_width
 
 Variant = Literal["relu", "gelu", "swish", "glu", "bilinear", "reglu", "geglu", "swiglu"]
 Activation = Callable[[Tensor], Tensor]
@@ -205,7 +204,7 @@ class Plain(nn.Module):
         return y
 
 
-class Gated(SwiGLU):
+class Gated(nn.Module):
     r"""
     ## A gate
 
@@ -241,12 +240,13 @@ class Gated(SwiGLU):
 
     A sigmoid only lets a share through. The four others grow with the sum, so that the feature is
     multiplied by what the gate says and not just switched.
-
-    The matrices are those of [SwiGLU](../transformers/llama.py#swiglu), with another activation.
     """
 
     def __init__(self, width: int, hidden: int, activation: Activation) -> None:
-        super().__init__(width, hidden)
+        super().__init__()
+        self.gate = nn.Linear(width, hidden, bias=False)
+        self.up = nn.Linear(width, hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -255,14 +255,35 @@ class Gated(SwiGLU):
         return y
 
 
-def feed_forward(variant: Variant, width: int) -> Plain | Gated:
+class SwiGLU(Gated):
+    r"""
+    ### SwiGLU
+
+    The one that most language models have taken since, under a name of its own, with
+    $\operatorname{Swish}(z) = z \, \sigma(z)$ on the gate.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__(width, hidden, F.silu)
+
+
+def gated_width(width: int, multiple: int = 8) -> int:
     r"""
     ## Equal weights
 
     Two matrices of $C \times 4C$, or three of $C \times \tfrac83 C$: both are $8 C^2$ weights, and
     as many multiplications. In the paper's T5, with a width of 768, the features inside are 3,072
     in a plain network and 2,048 in a gated one.
+
+    Where three does not divide the width, we round up to a multiple that suits the hardware. It is
+    256 in [LLaMA](../transformers/llama.py#swiglu), where a width of 4,096 has 11,008 features
+    inside.
     """
+    return -(-(8 * width // 3) // multiple) * multiple
+
+
+def feed_forward(variant: Variant, width: int) -> Plain | Gated:
+    """Any of the eight, with as many weights as the others."""
     activation = ACTIVATIONS[variant]
     if variant in ("relu", "gelu", "swish"):
         return Plain(width, 4 * width, activation)

@@ -14,6 +14,7 @@ standard deviation, and so hands on numbers of a known size. The papers here dif
 
 - [Batch normalization](batch_norm.py): one feature, over all examples of a batch.
 - [Layer normalization](layer_norm.py): all features of a layer, in one example.
+- [RMSNorm](rms_norm.py): all features of a layer, in one example, without their mean.
 - [Instance normalization](instance_norm.py): one channel of one image, with all its pixels.
 - [Group normalization](group_norm.py): a few channels of one image, with all their pixels.
 """

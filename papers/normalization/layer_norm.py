@@ -439,7 +439,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   a position of a sequence is an example. At first it stood behind the sum, and since
 #   [GPT-2](../transformers/gpt2.py) it has stood before the sublayer.
 #   [BERT](../transformers/bert.py) puts one on its embeddings, too.
-# - **Without the mean.** [RMSNorm](../transformers/llama.py#rmsnorm) keeps the division alone. It
+# - **Without the mean.** [RMSNorm](rms_norm.py) keeps the division alone. It
 #   gives up the second row of table 1 and learns about as well.
 # - **In images** the paper itself finds batch normalization better (section 6.7). Its guess is that
 #   units near the border, which are seldom switched on, are too unlike the others of their layer.

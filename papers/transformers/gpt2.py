@@ -621,8 +621,9 @@ def generate(weights: Path, prompt: tuple[str, ...], writing: Writing = USUAL) -
 # - **Positions.** Learned vectors end where the training context ends.
 #   [LLaMA](llama.py#rotary-positions) turns queries and keys by their position instead, at every
 #   layer.
-# - **Normalisation and MLP.** Without means and biases ([RMSNorm](llama.py#rmsnorm)), and with a
-#   gate ([SwiGLU](llama.py#swiglu)).
+# - **Normalisation and MLP.** Without means and biases
+#   ([RMSNorm](../normalization/rms_norm.py)), and with a gate
+#   ([SwiGLU](../activations/glu_variants.py)).
 # - **Attention.** Several heads of queries [share](llama.py#grouped-queries) one head of keys and
 #   values, which makes the [cache](kv_cache.py) small.
 # - **Data.** Chinchilla (Hoffmann 2022, [arXiv](https://arxiv.org/abs/2203.15556)) found that large

@@ -20,8 +20,8 @@ authors:
   - Guillaume Lample
 year: 2023
 arxiv: "2302.13971"
-acronyms: [RMSNorm, SwiGLU, RoPE, GQA]
-needs: [transformers/gpt2, transformers/kv_cache]
+acronyms: [RoPE, GQA]
+needs: [transformers/gpt2, transformers/kv_cache, normalization/rms_norm, activations/glu_variants]
 equals:
   what: transformers.LlamaForCausalLM
   within: 1e-9
@@ -31,10 +31,6 @@ notation:
   'm': positions
   '\theta_i': theta
   '\epsilon': epsilon
-  'g': weight
-  'W': gate
-  'V': up
-  'W_2': down
   'G': G
 figure:
   file: figures/llama.svg
@@ -110,12 +106,6 @@ deviations:
     others: "transformers: halves; the release of LLaMA: neighbours"
     matters: "for loading weights: the rows of W_q and W_k are permuted"
     test: test_the_papers_form_differs_by_a_permutation
-  - what: epsilon of RMSNorm
-    paper: "none (1910.07467, eq. 4)"
-    ours: inside the root, 1e-5
-    others: "inside the root: LLaMA 1e-6 (65B: 1e-5), LLaMA 2 1e-5, torch.nn.RMSNorm by the dtype"
-    matters: only for vectors near zero
-    test: test_epsilon_matters_near_zero_alone
   - what: heads of keys and values
     paper: as many as heads of queries
     ours: half as many by default
@@ -143,9 +133,6 @@ mistakes:
   - what: turning the values too
     mutant: values are turned
     caught: test_outputs_and_gradients_are_those_of_transformers
-  - what: squaring in half precision
-    mutant: squares in half precision
-    caught: test_norm_of_large_halves_is_finite
   - what: "a speed for each feature and not for each pair: a short run does not suffer, published
       weights do"
     mutant: speeds by index and not by pair
@@ -161,7 +148,7 @@ worked:
       turned = rotate(x, angles(torch.arange(8.0), 2))
       turned[:4]
       turned[1] @ turned[3], turned[5] @ turned[7]
-exercises: [RMSNorm.forward, SwiGLU.forward, rotate]
+exercises: [GroupedAttention.forward, rotate]
 changes: {from: transformers/gpt2, proof: test_with_every_part_off_it_is_gpt2}
 ---
 
@@ -181,17 +168,17 @@ The largest models of [LLaMA 2](https://arxiv.org/abs/2307.09288) add a fourth:
 [cache](kv_cache.py) stays small. Biases are gone everywhere, and one matrix reads tokens while
 another writes them.
 
-Each part is written by itself below, and everything else is imported from GPT-2. We train the model
-with the budget and the text of GPT-2's page, and then once more for each of the four, with GPT-2's
-part in its place.
+The first two have pages of their own, [here](../normalization/rms_norm.py) and
+[here](../activations/glu_variants.py). The others are written below, and everything else is
+imported from GPT-2. We train the model with the budget and the text of GPT-2's page, and then once
+more for each of the four, with GPT-2's part in its place.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
 | `B` | texts in a batch | `H` | heads of queries |
 | `T` | tokens that are new | `G` | heads of keys and values: groups |
 | `S` | tokens seen so far | `D` | features of a head |
-| `C` | width, $d$ | `M` | features inside the MLP |
-| `V` | tokens in the vocabulary | | |
+| `C` | width, $d$ | `V` | tokens in the vocabulary |
 """
 
 from __future__ import annotations
@@ -206,11 +193,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from papers.activations.glu_variants import SwiGLU, gated_width
 from papers.common import Options, Run, UserError, main
 from papers.common.data import TEXTS, Characters, text
 from papers.common.names import Names
 from papers.common.prompts import USUAL, Writing
 from papers.common.published import Settings, fill, save, settings, tensors
+from papers.normalization.rms_norm import RMSNorm
 from papers.transformers.gpt2 import GPT2, FeedForward, decayed, held_out, rate, show, write
 from papers.transformers.gpt2 import Config as GPT2Config
 from papers.transformers.kv_cache import Cache, attend, cache_bytes
@@ -232,78 +221,6 @@ class Config(GPT2Config):
     "parts that are GPT-2's instead: rotation, gate, rms"
     base: float = 10_000.0
     "about how many times slower the last pair of features turns than the first"
-
-
-class RMSNorm(nn.Module):
-    r"""
-    ## RMSNorm
-
-    [LayerNorm](../normalization/layer_norm.py) subtracts the mean of the features and divides by
-    their standard deviation. Zhang and Sennrich ([1910.07467](https://arxiv.org/abs/1910.07467))
-    keep only the second half, without the mean (eq. 4):
-
-    $$
-    \bar a_i = \frac{a_i}{\operatorname{RMS}(a)} \, g_i, \qquad
-    \operatorname{RMS}(a) = \sqrt{\frac1n \sum_{i=1}^{n} a_i^2 + \epsilon}.
-    $$
-
-    Their hypothesis is that LayerNorm helps because it is invariant to scale: multiply $a$ by any
-    positive number, and $\bar a$ stays the same. RMSNorm keeps that. It gives up invariance to a
-    shift, and with it one pass over the features. The small $\epsilon$ is not in the paper; it is
-    there for vectors of zeros.
-    """
-
-    def __init__(self, width: int, epsilon: float = 1e-5) -> None:
-        super().__init__()
-        self.epsilon = epsilon
-        self.weight = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        # Squares soon leave the range of 16 bits: in fp16 that of 256 is infinite already.
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))  # (..., C)
-        mean_square = wide.pow(2).mean(-1, keepdim=True)  # (..., 1)
-        unit = wide * torch.rsqrt(mean_square + self.epsilon)  # (..., C)
-        return unit.to(x.dtype) * self.weight  # (..., C)
-
-
-class SwiGLU(nn.Module):
-    r"""
-    ## SwiGLU
-
-    The MLP of the [Transformer](transformer.py#a-network-at-each-position) has two matrices and an
-    activation between them. In a gated MLP a third matrix decides how much of each inner feature
-    passes (Shazeer 2020, [2002.05202](https://arxiv.org/abs/2002.05202), eq. 6):
-
-    $$
-    \begin{aligned}
-    \operatorname{FFN}_{\text{SwiGLU}}(x)
-    &= \bigl(\operatorname{Swish}(x W) \otimes x V\bigr) W_2, \\
-    \operatorname{Swish}(z) &= z \, \sigma(z).
-    \end{aligned}
-    $$
-
-    So features are multiplied, not only added, as by [other gates](../activations/glu_variants.py).
-    """
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.gate = nn.Linear(width, hidden, bias=False)
-        self.up = nn.Linear(width, hidden, bias=False)
-        self.down = nn.Linear(hidden, width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        inner = F.silu(self.gate(x)) * self.up(x)  # (..., M)
-        y: Tensor = self.down(inner)  # (..., C)
-        return y
-
-
-def gated_width(width: int, multiple: int = 8) -> int:
-    r"""
-    Three matrices of $\tfrac23 \cdot 4 d$ features have as many weights as two of $4 d$, which
-    keeps the comparison fair. Rounded up to a multiple that suits the hardware, 256 in LLaMA, this
-    turns a width of 4,096 into 11,008 inner features.
-    """
-    return -(-(8 * width // 3) // multiple) * multiple
 
 
 def angles(
@@ -415,6 +332,44 @@ class GroupedAttention(nn.Module):
         return mixed
 
 
+def norm(config: Config) -> nn.Module:
+    r"""
+    ## RMSNorm
+
+    [LayerNorm](../normalization/layer_norm.py) subtracts the mean of the features and divides by
+    their standard deviation. [RMSNorm](../normalization/rms_norm.py) has no use for the mean, and
+    divides by the root of the mean square (Zhang 2019,
+    [1910.07467](https://arxiv.org/abs/1910.07467), eq. 4). It is still invariant to the scale of
+    the features, no longer to a shift, and it has no bias. The small $\epsilon$ is not in the
+    paper; it is there for vectors of zeros.
+    """
+    return (nn.LayerNorm if "rms" in config.without else RMSNorm)(config.width)
+
+
+def feed_forward(config: Config) -> FeedForward | SwiGLU:
+    r"""
+    ## SwiGLU
+
+    The MLP of the [Transformer](transformer.py#a-network-at-each-position) has two matrices and an
+    activation between them. [SwiGLU](../activations/glu_variants.py#swiglu) has a third matrix,
+    which decides how much of each inner feature passes (Shazeer 2020,
+    [2002.05202](https://arxiv.org/abs/2002.05202), eq. 6):
+
+    $$
+    \operatorname{FFN}_{\text{SwiGLU}}(x)
+    = \bigl(\operatorname{Swish}(x W) \otimes x V\bigr) W_2.
+    $$
+
+    So features are multiplied, not only added. With
+    [two thirds](../activations/glu_variants.py#equal-weights) of $4 d$ features inside, the three
+    matrices have as many weights as two have with $4 d$.
+    """
+    C = config.width
+    if "gate" in config.without:
+        return FeedForward(C, 4 * C)
+    return SwiGLU(C, config.hidden or gated_width(C))
+
+
 class Block(nn.Module):
     r"""
     ## A block
@@ -425,13 +380,10 @@ class Block(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        C, without = config.width, config.without
-        norm = nn.LayerNorm if "rms" in without else RMSNorm
-        self.norm1 = norm(C)
-        self.attention = GroupedAttention(C, config.heads, config.kv_heads)
-        self.norm2 = norm(C)
-        gated = SwiGLU(C, config.hidden or gated_width(C))
-        self.feed_forward = FeedForward(C, 4 * C) if "gate" in without else gated
+        self.norm1 = norm(config)
+        self.attention = GroupedAttention(config.width, config.heads, config.kv_heads)
+        self.norm2 = norm(config)
+        self.feed_forward = feed_forward(config)
 
     def forward(self, x: Tensor, turns: Tensor, cache: Cache | None = None) -> Tensor:
         x = x + self.attention(self.norm1(x), turns, cache)  # (B, T, C)
@@ -457,8 +409,7 @@ class LLaMA(GPT2):
         if "rotation" in config.without:
             self.positions = nn.Embedding(config.context, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        norm = nn.LayerNorm if "rms" in config.without else RMSNorm
-        self.norm = norm(config.width)  # type: ignore[assignment]
+        self.norm = norm(config)  # type: ignore[assignment]
         self.out = nn.Linear(config.width, vocabulary, bias=False)
         self.stretch: Stretch | None = None
         self.initialise()

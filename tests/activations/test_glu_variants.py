@@ -21,19 +21,22 @@ from papers.activations.glu_variants import (
     Gated,
     Model,
     Plain,
+    SwiGLU,
     Variant,
     feed_forward,
     forms,
+    gated_width,
     train,
 )
 from papers.common import Options, Run
 from papers.common.data import Characters, text
 from papers.tools.shapes import check_shapes
+from papers.transformers import llama
 from papers.transformers.gpt2 import decayed, held_out, rate
-from papers.transformers.llama import SwiGLU
 
 TINY = Config(layers=1, heads=2, width=12, context=8, batch=3, steps=3)
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
+NAMES = ("gate.weight", "up.weight", "down.weight")
 # What `transformers` calls the activation of each gate.
 GATES: dict[Variant, str] = {
     "glu": "sigmoid",
@@ -110,9 +113,17 @@ def test_torch_has_its_gate_behind() -> None:
     assert (layer(x) - wrong).abs().max() > 0.01
 
 
+def test_swiglu_is_that_of_transformers() -> None:
+    theirs = LlamaMLP(LlamaConfig(hidden_size=12, intermediate_size=20, num_attention_heads=2))
+    names = {f"{name}.weight": f"{name}_proj.weight" for name in ("gate", "up", "down")}
+    same(SwiGLU(12, 20), theirs, names)
+
+
 def test_it_is_llamas() -> None:
-    ours, theirs = feed_forward("swiglu", 12), SwiGLU(12, 32)
-    same(ours, theirs, {name: name for name, _ in theirs.named_parameters()})
+    assert llama.SwiGLU is SwiGLU
+    ours = llama.LLaMA(llama.Config(layers=2, width=12, heads=2, kv_heads=1), 11)
+    for block in ours.blocks:
+        same(feed_forward("swiglu", 12), block.feed_forward, {n: n for n in NAMES})
 
 
 def test_the_two_gelus_are_close() -> None:
@@ -135,6 +146,24 @@ def test_three_matrices_have_the_weights_of_two(width: int) -> None:
     if width == 768:
         hidden = {layer.up.out_features for layer in layers.values()}
         assert hidden == {3072, 2048}
+
+
+@pytest.mark.parametrize(
+    ("width", "multiple", "hidden"), [(4096, 256, 11008), (192, 8, 512), (12, 8, 32), (13, 8, 40)]
+)
+def test_two_thirds_of_four_times_the_width(width: int, multiple: int, hidden: int) -> None:
+    assert gated_width(width, multiple) == hidden
+    if multiple == 8:
+        assert gated_width(width) == hidden
+
+
+def test_a_gate_multiplies_features() -> None:
+    """Far from zero Swish is the identity, so the output is quadratic where a ReLU's is linear."""
+    mlp = SwiGLU(4, 8).double()
+    with torch.no_grad():
+        mlp.gate.weight.abs_()
+    x = torch.rand(4, dtype=torch.float64) + 1
+    torch.testing.assert_close(mlp(1000 * x) / mlp(500 * x), torch.full_like(x, 4.0))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from papers.common import Options, UserError
 from papers.common.prompts import Writing
@@ -41,11 +41,8 @@ from papers.transformers.llama import (
     Config,
     GroupedAttention,
     LLaMA,
-    RMSNorm,
     Stretch,
-    SwiGLU,
     angles,
-    gated_width,
     generate,
     load_pretrained,
     rotate,
@@ -139,25 +136,6 @@ def test_their_model_as_it_comes_agrees_in_single_precision(tmp_path: Path) -> N
     torch.testing.assert_close(ours(tokens), theirs(tokens).logits, rtol=1e-4, atol=1e-4)
 
 
-def test_norm_is_that_of_torch() -> None:
-    x = torch.randn(3, 5, 8, dtype=torch.float64)
-    ours, theirs = RMSNorm(8, 1e-3).double(), nn.RMSNorm(8, 1e-3, dtype=torch.float64)
-    nn.init.normal_(ours.weight)
-    theirs.weight = ours.weight
-    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-13, atol=1e-13)
-
-
-def test_mlp_is_that_of_transformers() -> None:
-    x = torch.randn(3, 8, dtype=torch.float64)
-    ours = SwiGLU(8, 24).double()
-    theirs = LlamaMLP(
-        LlamaConfig(hidden_size=8, intermediate_size=24, num_attention_heads=2)
-    ).double()
-    theirs.gate_proj, theirs.up_proj = ours.gate, ours.up
-    theirs.down_proj = ours.down
-    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-13, atol=1e-13)
-
-
 # Sizes
 
 
@@ -177,62 +155,19 @@ def test_sizes(name: str, count: int) -> None:
     assert sum(p.numel() for p in model.parameters()) == count
 
 
+@pytest.mark.parametrize(("name", "hidden"), [("7B", 11008), ("13B", 13824), ("33B", 17920)])
+def test_two_thirds_of_four_times_the_width(name: str, hidden: int) -> None:
+    assert SIZES[name].hidden == hidden
+    ours = LLaMA(Config(width=192), V)
+    for block in ours.blocks:
+        assert block.feed_forward.up.out_features == 2 * 4 * 192 // 3
+
+
 def test_groups_make_the_cache_of_the_largest_an_eighth() -> None:
     big = SIZES["2-70B"]
     grouped, full = (cache_bytes(big.layers, heads, 128) for heads in (big.kv_heads, big.heads))
     assert full == 8 * grouped
     assert grouped == 320 * 1024
-
-
-# RMSNorm
-
-
-def test_norm_does_not_see_the_scale_but_sees_a_shift() -> None:
-    x = torch.randn(4, 16, dtype=torch.float64)
-    norm = RMSNorm(16, epsilon=0.0).double()
-    torch.testing.assert_close(norm(1000 * x), norm(x), rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(norm(-x), -norm(x))
-    assert (norm(x + 3) - norm(x)).abs().max() > 0.5
-    layer = nn.LayerNorm(16, eps=0.0, dtype=torch.float64)
-    torch.testing.assert_close(layer(x + 3), layer(x))
-
-
-def test_epsilon_matters_near_zero_alone() -> None:
-    x = torch.randn(4, 16, dtype=torch.float64)
-    ours, exact = RMSNorm(16).double(), RMSNorm(16, epsilon=0.0).double()
-    assert (ours(x) - exact(x)).abs().max() < 1e-4
-    assert (ours(x / 1000) - exact(x / 1000)).abs().max() > 1
-
-
-def test_norm_of_large_halves_is_finite() -> None:
-    x = torch.full((1, 8), 1000.0, dtype=torch.float16)
-    assert x.pow(2).isinf().all()
-    norm = RMSNorm(8).half()
-    torch.testing.assert_close(norm(x), torch.ones_like(x))
-    assert norm(torch.zeros_like(x)).isfinite().all()
-
-
-# SwiGLU
-
-
-@pytest.mark.parametrize(("width", "hidden"), [(4096, 11008), (5120, 13824), (6656, 17920)])
-def test_two_thirds_of_four_times_the_width(width: int, hidden: int) -> None:
-    assert gated_width(width, 256) == hidden
-    assert gated_width(192) == 2 * 4 * 192 // 3
-
-
-def test_three_matrices_have_the_weights_of_two() -> None:
-    gated = sum(p.numel() for p in SwiGLU(192, gated_width(192)).parameters())
-    assert gated == 2 * 192 * 4 * 192
-
-
-def test_a_gate_multiplies_features() -> None:
-    """Far from zero Swish is the identity, so the output is quadratic where a ReLU's is linear."""
-    mlp = SwiGLU(4, 8).double()
-    with torch.no_grad():
-        mlp.gate.weight.abs_()
-    x = torch.rand(4, dtype=torch.float64) + 1
-    torch.testing.assert_close(mlp(1000 * x) / mlp(500 * x), torch.full_like(x, 4.0))
 
 
 # Rotary positions
