@@ -152,7 +152,7 @@ worked:
   - at: RMSNorm
     told: >-
       The mean of these squares is 12.5, and its root 3.536. Ten times the numbers give the same
-      result, and so does nothing else: add 10 to each, and they are nearly alike.
+      result. Add 10 to each instead, and they become nearly alike.
     code: |-
       a = torch.tensor([1.0, 2.0, 3.0, 6.0])
       a.square().mean().sqrt()
