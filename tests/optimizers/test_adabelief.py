@@ -173,6 +173,9 @@ def test_who_has_arrived() -> None:
     heights = torch.tensor([[4.0, 4.0, 4.0], [1.0, 3.0, 0.1], [1.0, 2.0, 9.0]])
     assert arrival(heights, 0.25).tolist() == [1.0, 3.0, 1.0]
     assert arrival(heights, 0.5).tolist() == [1.0, 2.0, 1.0]
+    # Each has a start of its own.
+    apart = torch.tensor([[4.0, 8.0], [1.5, 1.5]])
+    assert arrival(apart, 0.25).tolist() == [2.0, 1.0]
     # Along the floor: the heights of four starts, a fifth of their distance.
     way = torch.tensor([[[5.0, -5.0]], [[1.0, -1.0]], [[0.1, -0.1]]])
     assert missing(way, 0.2).tolist() == [1.0, 0.0, 0.0]
