@@ -63,6 +63,7 @@ claims:
     control: GPT-2's parts
     metric: validation_loss
     margin: 0.05
+    note: the control took just over two minutes on a busy machine, and so has one seed
   - what: and so it does in plays
     paper: "as above"
     run: Shakespeare
@@ -75,6 +76,7 @@ claims:
     control: learned positions
     metric: validation_loss
     margin: 0.05
+    note: the control took just over two minutes on a busy machine, and so has one seed
   - what: a gated MLP is better than one without, with as many weights
     paper: "log-perplexity 1.944 with SwiGLU, 1.983 with GELU after 65,536 steps (Shazeer 2020,
       2002.05202, table 1)"
