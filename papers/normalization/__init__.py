@@ -17,4 +17,5 @@ standard deviation, and so hands on numbers of a known size. The papers here dif
 - [RMSNorm](rms_norm.py): all features of a layer, in one example, without their mean.
 - [Instance normalization](instance_norm.py): one channel of one image, with all its pixels.
 - [Group normalization](group_norm.py): a few channels of one image, with all their pixels.
+- [Weight standardization](weight_standardization.py): the weights of one output, and no activation.
 """
