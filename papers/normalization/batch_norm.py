@@ -606,7 +606,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   used any more; the layer is.
 # - **Without a batch.** The statistics of two images are noise.
 #   [Residual networks](../vision/resnet.py) still normalize over batches; where those are small,
-#   one takes [groups of channels](group_norm.py), and in sequences [layers](layer_norm.py).
+#   one takes [groups of channels](group_norm.py), and in sequences [layers](layer_norm.py). Where
+#   contrast should not count, each [image](instance_norm.py) is normalized on its own.
 # - **Corrected.** Batch renormalization (Ioffe 2017, [arXiv](https://arxiv.org/abs/1702.03275))
 #   brings the statistics of training closer to those of use.
 # - **It explodes, too.** Without shortcuts, gradients grow exponentially with the number of

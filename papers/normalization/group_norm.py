@@ -377,8 +377,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
-# - **Weights, too.** With standardized weights, group norm in batches of one or two does as well as
-#   batch norm in large ones (Qiao 2019, [arXiv](https://arxiv.org/abs/1903.10520)).
+# - **Weights, too.** With [standardized weights](weight_standardization.py), group norm in batches
+#   of one or two does as well as batch norm in large ones (Qiao 2019,
+#   [arXiv](https://arxiv.org/abs/1903.10520)).
 # - **Diffusion.** The [U-Net](../diffusion/unet.py) of diffusion models has group norm in every
 #   block.
 # - **Transformers** for images brought layer norm with them, as [ViT](../vision/vit.py) shows, and

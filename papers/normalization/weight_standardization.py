@@ -108,8 +108,7 @@ point to where the next standardization undoes the step. As a part of the networ
 | size | meaning | size | meaning |
 |------|---------|------|---------|
 | `B` | images in a batch | `C` | outputs of a layer |
-| `D` | channels of its input | `K` | side of a kernel |
-| `M` | weights of one output, $D K^2$ | | |
+| `M` | weights of one output | | |
 """
 
 from __future__ import annotations

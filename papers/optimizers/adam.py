@@ -423,8 +423,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #
 # - **Convergence.** The proof of the paper's theorem 4.1 has a gap: Reddi and others (2018,
 #   [arXiv](https://arxiv.org/abs/1904.09237)) give a convex problem on which Adam goes to the
-#   worst point, because $\hat v_t$ may shrink and the step grow again. AMSGrad keeps the
-#   maximum of $\hat v_t$ instead.
+#   worst point, because $\hat v_t$ may shrink and the step grow again. [AMSGrad](amsgrad.py) keeps
+#   the maximum of $\hat v_t$ instead.
 # - **Weight decay.** A penalty $\tfrac{\lambda}{2} \lVert\theta\rVert^2$ adds
 #   $\lambda\theta$ to the gradient, and Adam divides it by $\sqrt{\hat v_t}$ like the rest:
 #   weights with large gradients decay least. [AdamW](adamw.py) (Loshchilov and Hutter, 2017,
@@ -440,6 +440,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # - **Faster averages.** Many language models use $\beta_2 = 0.95$ to $0.98$ rather than $0.999$,
 #   and forget a spike of the gradient sooner. [Clipping](../training/clipping.py) keeps the spike
 #   out in the first place.
+# - **Other measures of size.** [AdaBelief](adabelief.py) squares how far a gradient is from its
+#   average in place of the gradient. [Lion](lion.py) keeps one average and steps by its sign.
+#   [Muon](muon.py) takes a matrix of weights as a whole and makes its singular values equal.
 
 if __name__ == "__main__":
     main(train)

@@ -576,6 +576,8 @@ def table(config: Config, grids: dict[str, Tensor]) -> str:
 #   units. Wang and Aitchison (2024, [arXiv](https://arxiv.org/abs/2405.13698)) find that counted
 #   in epochs the best such span stays about the same, so that the best $\lambda$ falls as one over
 #   the steps of an epoch, and not as their [root](#normalized-weight-decay).
+# - **Without the second moment.** [Lion](lion.py) keeps the decay and steps by the sign of an
+#   average. [Muon](muon.py) leaves to AdamW what is no matrix.
 
 if __name__ == "__main__":
     main(train)
