@@ -435,8 +435,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   [DDPM](../diffusion/ddpm.py#training).
 # - **Warm-up.** Even corrected, $\hat v_t$ rests on few gradients at first and varies
 #   wildly. Most recipes [raise](../training/schedule.py#warm-up) $\alpha$ from near zero over the
-#   first steps. RAdam (Liu and others, 2019, [arXiv](https://arxiv.org/abs/1908.03265)) derives
-#   by how much each step should be reduced.
+#   first steps. [RAdam](radam.py) (Liu and others, 2019,
+#   [arXiv](https://arxiv.org/abs/1908.03265)) derives by how much each step should be reduced.
 # - **Faster averages.** Many language models use $\beta_2 = 0.95$ to $0.98$ rather than $0.999$,
 #   and forget a spike of the gradient sooner. [Clipping](../training/clipping.py) keeps the spike
 #   out in the first place.
