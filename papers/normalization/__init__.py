@@ -18,4 +18,6 @@ standard deviation, and so hands on numbers of a known size. The papers here dif
 - [Instance normalization](instance_norm.py): one channel of one image, with all its pixels.
 - [Group normalization](group_norm.py): a few channels of one image, with all their pixels.
 - [Weight standardization](weight_standardization.py): the weights of one output, and no activation.
+- [Batch-channel normalization](batch_channel_norm.py): one feature, over earlier batches, too, and
+  then a few channels of one image.
 """

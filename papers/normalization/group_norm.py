@@ -380,6 +380,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # - **Weights, too.** With [standardized weights](weight_standardization.py), group norm in batches
 #   of one or two does as well as batch norm in large ones (Qiao 2019,
 #   [arXiv](https://arxiv.org/abs/1903.10520)).
+# - **Channels, too.** [Batch-channel normalization](batch_channel_norm.py), of the same paper, has
+#   group norm behind a batch norm whose statistics come from many batches, so that no channel of a
+#   group is always the smallest.
 # - **Diffusion.** The [U-Net](../diffusion/unet.py) of diffusion models has group norm in every
 #   block.
 # - **Transformers** for images brought layer norm with them, as [ViT](../vision/vit.py) shows, and

@@ -334,9 +334,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
-# - **Estimated statistics.** The other half of the paper is batch-channel normalization, which
-#   takes the mean and the variance of a channel from many small batches, and normalizes groups of
-#   one image behind it.
+# - **Estimated statistics.** The other half of the paper is
+#   [batch-channel normalization](batch_channel_norm.py), which takes the mean and the variance of a
+#   channel from many small batches, and normalizes groups of one image behind it.
 # - **Large networks.** BiT trains group norm with standardized weights on far more images than
 #   ImageNet has (Kolesnikov 2019, [arXiv](https://arxiv.org/abs/1912.11370)).
 # - **Without any norm.** Standardized weights, scaled for the nonlinearity, keep signals at one
