@@ -48,7 +48,7 @@ FENCE = "\n---\n"
 # Where a formula may have more blanks.
 BLANK = re.compile(r"(?<!\\)(?=[\^_=+ ])")
 # Another page, named in front matter.
-PAGE = re.compile(rf"([ \[])((?:{'|'.join(sorted(_topics()))})/\w+)(?=[],\n}}])")
+NAMED = re.compile(rf"([ \[])((?:{'|'.join(sorted(_topics()))})/\w+)(?=[],\n}}])")
 # What the ratios should be at most.
 COLD, UNCHANGED = 4 / 5, 1 / 10
 # The file whose page is weighed, and what builds ours.
@@ -93,7 +93,7 @@ def _own(text: str, copy: int) -> str:
         if block.prose.startswith(FENCE[1:]):
             head, fence, rest = rest.rpartition(FENCE)
             # What a page needs, and what it changes, lies in its own copy too.
-            done += PAGE.sub(rf"\1copy{copy:03}/papers/\2", head) + fence
+            done += NAMED.sub(rf"\1copy{copy:03}/papers/\2", head) + fence
         for tex in formulas(block.prose):
             # More blanks, or braces, make another formula that is as much work as the first.
             line = next(filter(BLANK.search, tex.split("\n")), tex)

@@ -178,7 +178,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from papers.common import Options, Run, UserError, main
-from papers.common.data import Characters, text
+from papers.common.data import TEXTS, Characters, text
 from papers.optimizers.adam import State
 from papers.optimizers.adamw import AdamW, regularized
 from papers.training.schedule import cosine
@@ -536,4 +536,4 @@ def table(chosen: dict[Key, float]) -> str:
 #   an AdamW for the rest.
 
 if __name__ == "__main__":
-    main(train)
+    main(train, data=TEXTS)

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 
 from site_builder.assets import STATIC
 from site_builder.link.inks import plain
-from site_builder.link.poster import FACE
+from site_builder.link.painting import FACE
 from site_builder.read.drawing import read_drawing
 from tests.web.conftest import ROOT
 from tests.web.test_pages import PAPER, visit

@@ -11,7 +11,7 @@ from papers.normalization.instance_norm import InstanceNorm, changed
 from papers.tools.drawing.composites import picture
 from papers.tools.drawing.sheet import Sheet
 
-LOOKS = {"1": (1.0, 0.0), "1/2": (0.5, 0.0), "1/5": (0.2, 0.0), "1/2, + 1/2": (0.5, 0.5)}
+LOOKS = {"1": (1.0, 0.0), "1/2": (0.5, 0.0), "1/5": (0.2, 0.0), "1/2 +1/2": (0.5, 0.5)}
 LEFT, TOP, SIDE, GAP, ROW = 104.0, 30.0, 56.0, 10.0, 72.0
 
 

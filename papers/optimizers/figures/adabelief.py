@@ -47,7 +47,8 @@ def draw() -> Sheet:
             for point in points[::6]:
                 across, up = axes.place(*point)
                 sheet.add("circle", class_="dot", cx=across, cy=up, r=2.2)
-        sheet.text(name, (x, y + 24), "size")
+        with sheet.link("the-update" if kind == "idea" else ""):
+            sheet.text(name, (x, y + 24), "size")
     x, y = axes.place(0, 0)
     sheet.add("circle", class_="dot", cx=x, cy=y, r=3.0)
     x, y = axes.place(*START)

@@ -63,8 +63,10 @@ def rounds(sheet: Sheet) -> None:
 
 def draw() -> Sheet:
     sheet = Sheet(382)
-    sheet.text("x in the game, in turn", (184, 12), "note")
+    with sheet.link("the-game"):
+        sheet.text("x in the game, in turn", (184, 12), "note")
     paths(sheet)
-    sheet.text("where a round leads", (184, 204), "note")
+    with sheet.link("where-a-round-leads"):
+        sheet.text("where a round leads", (184, 204), "note")
     rounds(sheet)
     return sheet

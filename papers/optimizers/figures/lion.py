@@ -59,7 +59,7 @@ def draw() -> Sheet:
     # The last is how far aside of its end a name stands.
     drawn: list[tuple[str, Kind, type[AdamW], float, int]] = [
         ("Lion", "idea", Lion, LR, 0),
-        ("Lion, lr / 4", "idea", Lion, LR / 4, -8),
+        ("Lion, lr/4", "idea", Lion, LR / 4, -8),
         ("AdamW", "attention", AdamW, LR, 8),
     ]
     paths = [walk(make, lr) for _, _, make, lr, _ in drawn]

@@ -31,8 +31,10 @@ def variances(sheet: Sheet) -> None:
             (float(t), math.log10(formula(rho))) for t, rho in zip(steps, lengths, strict=True)
         ]
         axes.curve(sheet, points, "idea" if dashed else "attention", dashed)
-    sheet.text("first_order", (70, 48), "name", "start")
-    sheet.text("variance", (60, 140), "name", "start")
+    with sheet.link("to-the-first-order"):
+        sheet.text("first_order", (70, 48), "name", "start")
+    with sheet.link("how-much-the-divisor-varies"):
+        sheet.text("variance", (60, 140), "name", "start")
 
 
 def factors(sheet: Sheet) -> None:
@@ -44,7 +46,8 @@ def factors(sheet: Sheet) -> None:
     points = [(float(t), rectification(length(t, BETA2), longest)) for t in range(6, STEPS + 1)]
     axes.curve(sheet, points, "idea")
     axes.curve(sheet, [(0, 0), (W, 1), (STEPS, 1)], "plain", dashed=True)
-    sheet.text("rectification", (60, 238), "name", "start")
+    with sheet.link("rectification"):
+        sheet.text("rectification", (60, 238), "name", "start")
     sheet.text("warm-up", (176, 298), "note", "start")
 
 

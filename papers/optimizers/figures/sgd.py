@@ -84,8 +84,10 @@ def distances(sheet: Sheet) -> None:
 
 def draw() -> Sheet:
     sheet = Sheet(388)
-    sheet.text("the same rate and momentum", (180, 10), "note")
+    with sheet.link("the-update"):
+        sheet.text("the same rate and momentum", (180, 10), "note")
     paths(sheet)
-    sheet.text("the best rate and momentum of each", (180, 218), "note")
+    with sheet.link("the-best-settings"):
+        sheet.text("the best rate and momentum of each", (180, 218), "note")
     distances(sheet)
     return sheet
