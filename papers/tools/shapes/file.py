@@ -29,6 +29,7 @@ from site_builder.results.shapes import shapes_path
 LIMIT = 60_000
 # How far apart numbers may be that two processors computed, as a share of the largest.
 TOLERANCE = 2e-3
+NOTHING = 1e-6
 
 Row = dict[str, Any]
 
@@ -87,8 +88,10 @@ def agreed(made: Row, other: Row | None) -> Row | None:
 def alike(values: str, others: str, tolerance: float) -> bool:
     ours, theirs = ([float(number) for number in each.split()] for each in (values, others))
     scale = max((abs(number) for number in ours if math.isfinite(number)), default=0)
+    # What is left of a difference of equal numbers is rounding, another on each machine.
+    allowed = max(tolerance * scale, NOTHING)
     return len(ours) == len(theirs) and all(
-        a == b or abs(a - b) <= tolerance * scale or (math.isnan(a) and math.isnan(b))
+        a == b or abs(a - b) <= allowed or (math.isnan(a) and math.isnan(b))
         for a, b in zip(ours, theirs, strict=True)
     )
 
