@@ -22,7 +22,7 @@ def rows() -> dict[str, Tensor]:
         batch, instance = (layer(images) for layer in (BatchNorm(1), InstanceNorm(1)))
     # White is what lies a deviation and a half below the mean, and black two above it.
     shown = [images, *((each + 1.5) / 3.5 for each in (batch, instance))]
-    names = ("changed", "batch norm", "instance norm")
+    names = ("changed", "one batch", "each alone")
     return dict(zip(names, [each[:, 0].clamp(0, 1) for each in shown], strict=True))
 
 
