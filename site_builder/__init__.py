@@ -20,7 +20,8 @@ each change, with a [server](server.py) for the browser that follows; [new](new.
 [text](text.py) turns one into prose with code in it, and [translate](translate.py) writes what
 there is to translate of it; and there is the [command](__main__.py).
 Below them lie what all of them know: what a [problem](problem.py) is, where the builder's own
-[assets](assets.py) are, and what its [labels](labels.py) are in other languages.
+[assets](assets.py) are, what its [labels](labels.py) are in other languages, and how a file is
+written [whole](whole.py).
 
 Two invariants carry most of its tests, on any Python file in the world. *Lossless*: the blocks of
 a file, joined, are the file. *Once*: each line of a file is shown exactly once, as prose or as

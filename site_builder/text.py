@@ -16,6 +16,7 @@ from site_builder.problem import Problem
 from site_builder.read.pylit import Refused
 from site_builder.read.source import TEXT
 from site_builder.read.texts import code_of, text_of
+from site_builder.whole import write_whole
 
 
 def main(given: list[str]) -> int:
@@ -56,7 +57,7 @@ def convert(file: Path, force: bool) -> Path | Problem:
             told = f"is newer than {file}, and would be lost; --force writes over it"
             return Problem(str(target), 1, told)
         if before != after:
-            target.write_bytes(after)
+            write_whole(target, after)
     except UnicodeDecodeError:
         return Problem(str(file), 1, "is not UTF-8; save it so")
     except OSError as error:

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING
 from site_builder.assets import HERE, TEMPLATES
 from site_builder.labels import FOLDER, catalogue_of
 from site_builder.problem import BuildError, Problem
-from site_builder.read.catalogue import babel, catalogue_path, parse_catalogue
+from site_builder.read.catalogue import babel, catalogue_path, is_language, parse_catalogue
 from site_builder.read.document import read_document
 from site_builder.read.settings import read_settings
 from site_builder.read.source import TEXT
 from site_builder.read.texts import read_page
 from site_builder.read.translation import Message, messages
+from site_builder.whole import write_whole
 
 if TYPE_CHECKING:
     from babel.messages.catalog import Catalog
@@ -51,13 +52,19 @@ def main(given: list[str]) -> int:
         parser.error("name a FILE, or --labels")
     failed = False
     tasks: list[Path | None] = [*args.files, *([None] if args.labels else [])]
+    try:
+        babel()
+        if not is_language(args.language):
+            told = f"{args.language!r} is no language that is known; give a tag such as zh or pt-BR"
+            raise BuildError(told)
+    except BuildError as error:
+        print(f"site-builder: {error}", file=sys.stderr)
+        return 1
     for file in tasks:
         try:
-            babel()
             done = _page(file, args.language) if file else _labels(args.language)
-        except BuildError as error:
-            print(f"site-builder: {error}", file=sys.stderr)
-            return 1
+        except OSError as error:
+            done = Problem(str(error.filename), 1, f"cannot be translated: {error.strerror}")
         failed |= isinstance(done, Problem)
         print(done, file=sys.stderr if isinstance(done, Problem) else sys.stdout)
     return int(failed)
@@ -149,8 +156,7 @@ def update(
     made = io.BytesIO()
     write_po(made, parsed, width=100, include_previous=True, omit_header=False)
     if made.getvalue() != before:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(made.getvalue())
+        write_whole(file, made.getvalue())
     every = [message for message in parsed if message.id]
     new = sum(not any(message.string or ()) for message in every)
     stale = sum(message.fuzzy for message in every)

@@ -110,6 +110,16 @@ def parse_catalogue(path: str, language: str, raw: bytes) -> Catalog | Problem:
         return Problem(path, 1, UNFIT.format(error))
 
 
+def is_language(tag: str) -> bool:
+    """Whether there is a language of this tag."""
+    from babel import Locale, UnknownLocaleError
+
+    try:
+        return bool(re.fullmatch(TAG, tag) and Locale.parse(tag, sep="-"))
+    except (UnknownLocaleError, ValueError):
+        return False
+
+
 def babel() -> None:
     """Whether it is there is known before anything is written."""
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
 import pytest
 from babel.messages.pofile import read_po
 
+from site_builder import translate
 from site_builder.build import Builder
 from site_builder.labels import catalogue_of, say, speaking
 from site_builder.read.paragraphs import Words, units
@@ -277,7 +279,8 @@ def test_the_command_loses_nothing(lab: Path, tree: Tree, command: Command) -> N
     [
         (("zh", "string.txt"), "string.txt:1: is no Python; name the file of a page"),
         (("en", "string.py"), "string.py:1: is written in en; name another language"),
-        (("xx", "string.py"), "translations/string.xx.po:1: is in no language that is known"),
+        (("xx", "string.py"), "site-builder: 'xx' is no language that is known; give a tag"),
+        (("x/../y", "string.py"), "site-builder: 'x/../y' is no language that is known"),
         (("zh", "gone.py"), "gone.py:1: cannot be read"),
     ],
 )
@@ -288,6 +291,32 @@ def test_what_cannot_be_translated_is_one_line(
     assert done.returncode == 1
     (only,) = done.stderr.splitlines()
     assert told in only
+
+
+def test_a_catalogue_is_replaced_whole_or_stays(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = lab / "translations/string.zh.po"
+    before = place.read_bytes()
+    (lab / "string.py").write_text(PAGE.replace("    # Twice as loud.\n", ""))
+
+    def full(file: Path, data: bytes) -> int:
+        with file.open("wb") as half:
+            half.write(data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device", str(file))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert translate.main(["zh", str(lab / "string.py")]) == 1
+    assert capsys.readouterr().err == f"{place}:1: cannot be translated: No space left on device\n"
+    assert place.read_bytes() == before
+    assert [file.name for file in place.parent.iterdir()] == [place.name]
+
+
+def test_where_no_folder_can_be_made_is_one_line(tree: Tree, command: Command) -> None:
+    root = tree({"a.py": PAGE, "translations": "a file"})
+    done = command("translate", "zh", root / "a.py")
+    assert done.returncode == 1
+    assert done.stderr == f"{root}/translations:1: cannot be translated: File exists\n"
 
 
 def test_units_are_the_text() -> None:

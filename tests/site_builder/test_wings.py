@@ -15,7 +15,7 @@ BUILDER = ROOT / "site_builder"
 # The order of the table on the builder's own page.
 WINGS = re.findall(r"^\| \[(\w+)\]", (BUILDER / "__init__.py").read_text(), re.MULTILINE)
 # What every stage may know, and what may know every stage.
-BELOW = {"problem", "assets", "labels"}
+BELOW = {"problem", "assets", "labels", "whole"}
 ABOVE = {
     "store",
     "drafts",
