@@ -19,6 +19,15 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
+@pytest.fixture
+def seeded() -> None:
+    """The same random numbers for each test of a paper."""
+    # The builder's tests run where there is no PyTorch.
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """The system's Chromium where there is one, else Playwright's own."""

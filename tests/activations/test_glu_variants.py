@@ -28,11 +28,14 @@ from papers.activations.glu_variants import (
     gated_width,
     train,
 )
-from papers.common import Options, Run
+from papers.common import Run
 from papers.common.data import Characters, text
 from papers.tools.shapes import check_shapes
 from papers.transformers import llama
 from papers.transformers.gpt2 import decayed, held_out, rate
+from tests.given import quiet
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 TINY = Config(layers=1, heads=2, width=12, context=8, batch=3, steps=3)
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
@@ -45,15 +48,6 @@ GATES: dict[Variant, str] = {
     "geglu": "gelu",
     "swiglu": "silu",
 }
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
-def quiet(folder: Path, **more: Any) -> Options:
-    return Options(device="cpu", out=folder, quiet=True, checkpoint_every=0, **more)
 
 
 def randn(*shape: int) -> Tensor:

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from papers.common import Options, Run
+from papers.common import Run
 from papers.common.data import digits
 from papers.normalization import group_norm
 from papers.normalization.batch_channel_norm import (
@@ -27,23 +26,13 @@ from papers.normalization.batch_channel_norm import (
 from papers.normalization.batch_norm import BatchNorm, FusedBatchNorm
 from papers.normalization.group_norm import FusedGroupNorm, GroupNorm, errors
 from papers.tools.shapes import check_shapes
+from tests.given import quiet, randn
+from tests.normalization.by_hand import descended, sgd, watched
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 B, C, H, W = 3, 4, 5, 6
-SETTINGS = ("lr", "momentum", "weight_decay")
 TINY = Config(groups=2, layers=3, width=6, lr=0.01, batch=400)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
-def randn(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64)
-
-
-def quiet(folder: Path, **more: Any) -> Options:
-    return Options(device="cpu", out=folder, quiet=True, checkpoint_every=0, **more)
 
 
 def torchs(ours: BatchChannelNorm) -> nn.Sequential:
@@ -250,16 +239,10 @@ def test_a_channel_is_silent_if_hardly_any_digit_passes() -> None:
 @pytest.mark.parametrize("norm", ["batch-channel", "group"])
 def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, norm: Any) -> None:
     config = replace(TINY, norm=norm, epochs=2)
-    update, taken = Run.update, []
-
-    def spy(run: Run, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
-        taken.append((type(optimizer), *(optimizer.defaults[each] for each in SETTINGS), clip))
-        update(run, optimizer, clip)
-
-    monkeypatch.setattr(Run, "update", spy)
+    taken = watched(monkeypatch)
     numbers = train(config, quiet(tmp_path, seed=5))
     # Eight steps of so little decay would not show.
-    assert taken == [(torch.optim.SGD, 0.01 * 400 / 32, 0.9, 1e-4, None)] * 8
+    assert taken == [sgd(0.01 * 400 / 32)] * 8
     assert (tmp_path / "result.json").is_file()
 
     torch.manual_seed(5)
@@ -268,16 +251,7 @@ def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     batches = Run(config, quiet(tmp_path / "again", seed=5)).batches(
         seen.images, seen.labels, size=400
     )
-    momentum, losses = [torch.zeros_like(p) for p in model.parameters()], []
-    for step in range(8):
-        images, labels = batches[step]
-        loss = F.cross_entropy(model(images), labels)
-        losses.append(loss.item())
-        by = torch.autograd.grad(loss, [*model.parameters()])
-        with torch.no_grad():
-            for p, m, g in zip(model.parameters(), momentum, by, strict=True):
-                m.mul_(0.9).add_(g + 1e-4 * p)
-                p.sub_(0.01 * 400 / 32 * m)
+    losses = descended(model, (batches[step] for step in range(8)), 0.01 * 400 / 32)
     expected = {"silent": silent(model, unseen.images), "late_loss": sum(losses[4:]) / 4}
     expected["error"] = errors(model, unseen.images, unseen.labels)[0]
     # Rounding may turn two of 360 digits; those trained on would differ by more.

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Options, Run
+from papers.common import Run
 from papers.common.data import digits
 from papers.normalization import batch_norm
 from papers.normalization.batch_norm import (
@@ -36,24 +36,14 @@ from papers.normalization.batch_norm import (
     train,
 )
 from papers.tools.shapes import check_shapes
+from tests.given import quiet, randn
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 C = 5
 FORMS = (BatchNorm, FusedBatchNorm)
 SHAPES = ((7, C), (3, C, 4), (3, C, 4, 2))
 TINY = Config(layers=2, width=6, batch=7, steps=12)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
-def randn(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64)
-
-
-def quiet(folder: Path, **more: Any) -> Options:
-    return Options(device="cpu", out=folder, quiet=True, checkpoint_every=0, **more)
 
 
 # Parity

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Options, Run
+from papers.common import Run
 from papers.common.data import digits
 from papers.normalization import group_norm
 from papers.normalization.batch_norm import BatchNorm, FusedBatchNorm
@@ -26,24 +26,14 @@ from papers.normalization.group_norm import (
     train,
 )
 from papers.tools.shapes import check_shapes
+from tests.given import quiet, randn
+from tests.normalization.by_hand import descended, sgd, watched
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 B, C, H, W = 3, 6, 4, 5
 FORMS = (GroupNorm, FusedGroupNorm)
-SETTINGS = ("lr", "momentum", "weight_decay")
 TINY = Config(groups=2, layers=3, width=6, batch=400, epochs=1)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
-def randn(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64)
-
-
-def quiet(folder: Path, **more: Any) -> Options:
-    return Options(device="cpu", out=folder, quiet=True, checkpoint_every=0, **more)
 
 
 # Parity
@@ -216,17 +206,11 @@ def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         assert x.numel() > 100_000
         return float(len(timed))
 
-    update, taken = Run.update, []
-
-    def spy(run: Run, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
-        taken.append((type(optimizer), *(optimizer.defaults[each] for each in SETTINGS), clip))
-        update(run, optimizer, clip)
-
+    taken = watched(monkeypatch)
     monkeypatch.setattr(group_norm, "pace", clock)
-    monkeypatch.setattr(Run, "update", spy)
     numbers = train(config, quiet(tmp_path, seed=5))
     # Eight steps of so little decay would not show.
-    assert taken == [(torch.optim.SGD, 0.01 * 400 / 32, 0.9, 1e-4, None)] * 8
+    assert taken == [sgd(0.01 * 400 / 32)] * 8
     assert (tmp_path / "result.json").is_file()
 
     torch.manual_seed(5)
@@ -236,15 +220,7 @@ def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         seen.images, seen.labels, size=400
     )
     # An epoch is the steps that see 1,437 digits, 400 at a time.
-    momentum = [torch.zeros_like(p) for p in network.parameters()]
-    for step in range(2 * 4):
-        images, labels = batches[step]
-        loss = F.cross_entropy(network(images), labels)
-        gradients = torch.autograd.grad(loss, [*network.parameters()])
-        with torch.no_grad():
-            for p, m, g in zip(network.parameters(), momentum, gradients, strict=True):
-                m.mul_(0.9).add_(g + 1e-4 * p)
-                p.sub_(0.01 * 400 / 32 * m)
+    descended(network, (batches[step] for step in range(2 * 4)), 0.01 * 400 / 32)
     error, joint = errors(network, unseen.images, unseen.labels)
     expected = {"error": error, "joint_error": joint}
     if norm == "group":

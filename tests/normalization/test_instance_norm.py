@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Options, Run
+from papers.common import Run
 from papers.common.data import digits
 from papers.normalization import group_norm, instance_norm
 from papers.normalization.batch_norm import BatchNorm, FusedBatchNorm
@@ -32,25 +33,15 @@ from papers.normalization.instance_norm import (
     train,
 )
 from papers.tools.shapes import check_shapes
+from tests.given import quiet, randn
+from tests.normalization.by_hand import descended, sgd, watched
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 B, C, H, W = 3, 4, 5, 6
 FORMS = (InstanceNorm, FusedInstanceNorm)
 SHAPES = ((B, C, H, W), (B, C, 7))
-SETTINGS = ("lr", "momentum", "weight_decay")
 TINY = Config(layers=3, width=6, lr=0.05, batch=400, epochs=1)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
-def randn(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64)
-
-
-def quiet(folder: Path, **more: Any) -> Options:
-    return Options(device="cpu", out=folder, quiet=True, checkpoint_every=0, **more)
 
 
 # Parity
@@ -279,16 +270,10 @@ def test_training_is_this_loop(
         assert len([*ours.parameters()]) == len([*theirs.parameters()]) == 2
         return float(len(timed))
 
-    update, taken = Run.update, []
-
-    def spy(run: Run, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
-        taken.append((type(optimizer), *(optimizer.defaults[each] for each in SETTINGS), clip))
-        update(run, optimizer, clip)
-
+    taken = watched(monkeypatch)
     monkeypatch.setattr(instance_norm, "pace", clock)
-    monkeypatch.setattr(Run, "update", spy)
     numbers = train(config, quiet(tmp_path, seed=5))
-    assert taken == [(torch.optim.SGD, 0.05, 0.9, 1e-4, None)] * 8
+    assert taken == [sgd(0.05)] * 8
     assert (tmp_path / "result.json").is_file()
 
     torch.manual_seed(5)
@@ -297,19 +282,16 @@ def test_training_is_this_loop(
     batches = Run(config, quiet(tmp_path / "again", seed=5)).batches(
         known.images, known.labels, size=400
     )
-    momentum = [torch.zeros_like(p) for p in model.parameters()]
-    for step in range(8):
-        images, labels = batches[step]
-        if vary:
-            images = images * (0.2 + 0.8 * torch.rand(len(images), 1, 1))
-        if once:
-            images = F.instance_norm(images[:, None])[:, 0]
-        loss = F.cross_entropy(model(images), labels)
-        gradients = torch.autograd.grad(loss, [*model.parameters()])
-        with torch.no_grad():
-            for p, m, g in zip(model.parameters(), momentum, gradients, strict=True):
-                m.mul_(0.9).add_(g + 1e-4 * p)
-                p.sub_(0.05 * m)
+
+    def seen() -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in (batches[step] for step in range(8)):
+            if vary:
+                images = images * (0.2 + 0.8 * torch.rand(len(images), 1, 1))
+            if once:
+                images = F.instance_norm(images[:, None])[:, 0]
+            yield images, labels
+
+    descended(model, seen(), 0.05)
     expected = errors(model, unseen.images, unseen.labels, once)
     if norm == "instance":
         expected |= {"times_torch": 1.0, "fused_times_torch": 2.0}

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Options, Run, UserError
+from papers.common import Run, UserError
 from papers.common.data import digits
 from papers.normalization import layer_norm
 from papers.normalization.batch_norm import BatchNorm, FusedBatchNorm, statistics
@@ -29,23 +29,13 @@ from papers.normalization.layer_norm import (
 )
 from papers.recurrent.lstm import flow
 from papers.tools.shapes import check_shapes
+from tests.given import quiet, randn
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 H = 5
 FORMS = (LayerNorm, FusedLayerNorm)
 TINY = Config(pieces=4, width=6, batch=7, steps=3)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
-def randn(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64)
-
-
-def quiet(folder: Path, **more: Any) -> Options:
-    return Options(device="cpu", out=folder, quiet=True, checkpoint_every=0, **more)
 
 
 # Parity

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from papers.common import Options, Run
+from papers.common import Run
 from papers.common.data import digits
 from papers.normalization import rms_norm
 from papers.normalization.layer_norm import LayerNorm, changed
@@ -31,24 +31,14 @@ from papers.normalization.rms_norm import (
     train,
 )
 from papers.tools.shapes import check_shapes
+from tests.given import quiet, randn
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 H = 5
 FORMS = (RMSNorm, FusedRMSNorm)
 TINY = Config(layers=2, width=17, batch=7, steps=3)
 EXACT = 0.0
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
-def randn(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64)
-
-
-def quiet(folder: Path, **more: Any) -> Options:
-    return Options(device="cpu", out=folder, quiet=True, checkpoint_every=0, **more)
 
 
 def agree(ours: nn.Module, theirs: nn.Module, a: Tensor, rtol: float = 1e-10) -> None:

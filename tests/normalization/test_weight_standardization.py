@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from transformers.models.bit.modeling_bit import WeightStandardizedConv2d
 
-from papers.common import Options, Run
+from papers.common import Run
 from papers.common.data import digits
 from papers.normalization import batch_norm
 from papers.normalization.group_norm import Config as NetworkConfig
@@ -32,23 +32,13 @@ from papers.normalization.weight_standardization import (
     train,
 )
 from papers.tools.shapes import check_shapes
+from tests.given import quiet, randn
+from tests.normalization.by_hand import descended, sgd, watched
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 B, C, D, K = 2, 4, 3, 3
-SETTINGS = ("lr", "momentum", "weight_decay")
 TINY = Config(groups=2, layers=3, width=6, lr=0.01, batch=400)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
-def randn(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64)
-
-
-def quiet(folder: Path, **more: Any) -> Options:
-    return Options(device="cpu", out=folder, quiet=True, checkpoint_every=0, **more)
 
 
 # Parity
@@ -216,16 +206,10 @@ def test_training_is_this_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: Any, norm: Any
 ) -> None:
     config = replace(TINY, weights=weights, norm=norm, epochs=2)
-    update, taken = Run.update, []
-
-    def spy(run: Run, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
-        taken.append((type(optimizer), *(optimizer.defaults[each] for each in SETTINGS), clip))
-        update(run, optimizer, clip)
-
-    monkeypatch.setattr(Run, "update", spy)
+    taken = watched(monkeypatch)
     numbers = train(config, quiet(tmp_path, seed=5))
     # Eight steps of so little decay would not show.
-    assert taken == [(torch.optim.SGD, 0.01 * 400 / 32, 0.9, 1e-4, None)] * 8
+    assert taken == [sgd(0.01 * 400 / 32)] * 8
     assert (tmp_path / "result.json").is_file()
 
     torch.manual_seed(5)
@@ -234,16 +218,7 @@ def test_training_is_this_loop(
     batches = Run(config, quiet(tmp_path / "again", seed=5)).batches(
         seen.images, seen.labels, size=400
     )
-    momentum, losses = [torch.zeros_like(p) for p in model.parameters()], []
-    for step in range(8):
-        images, labels = batches[step]
-        loss = F.cross_entropy(model(images), labels)
-        losses.append(loss.item())
-        by = torch.autograd.grad(loss, [*model.parameters()])
-        with torch.no_grad():
-            for p, m, g in zip(model.parameters(), momentum, by, strict=True):
-                m.mul_(0.9).add_(g + 1e-4 * p)
-                p.sub_(0.01 * 400 / 32 * m)
+    losses = descended(model, (batches[step] for step in range(8)), 0.01 * 400 / 32)
     error, _ = errors(model, unseen.images, unseen.labels)
     assert numbers == pytest.approx({"error": error, "late_loss": sum(losses[4:]) / 4}, abs=0.012)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from papers.common import Options, Run, UserError
+from papers.common import Run, UserError
 from papers.common.data import grid
 from papers.recurrent.lstm import (
     LSTM,
@@ -28,6 +28,9 @@ from papers.recurrent.lstm import (
     train,
 )
 from papers.tools.shapes import check_shapes
+from tests.given import quiet
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 B, T, D, C = 2, 7, 3, 5
 TINY = Config(length=6, problems=2, width=5, batch=3, steps=2)
@@ -36,17 +39,8 @@ CELLS: tuple[Any, ...] = ("lstm", "no-forget", "tanh")
 Layer = TypeVar("Layer", LSTM, Recurrent)
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def randn(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
-
-
-def quiet(folder: Path, **more: Any) -> Options:
-    return Options(device="cpu", out=folder, quiet=True, checkpoint_every=0, **more)
 
 
 # Parity

@@ -18,7 +18,7 @@ from sklearn.linear_model import Ridge
 from torch import Tensor, nn
 
 import papers.regularization.dropout as page
-from papers.common import Options, Run, UserError
+from papers.common import Run, UserError
 from papers.common.data import digits
 from papers.regularization.dropout import (
     Config,
@@ -39,21 +39,15 @@ from papers.regularization.dropout import (
     unsure,
 )
 from papers.tools.shapes import check_shapes
+from tests.given import quiet
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 TINY = Config(images=60, width=7, batch=5, steps=3, passes=4)
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def randn(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
-
-
-def quiet(folder: Path, **more: Any) -> Options:
-    return Options(device="cpu", out=folder, quiet=True, checkpoint_every=0, **more)
 
 
 def masks(C: int, keep: float) -> list[tuple[Tensor, float]]:

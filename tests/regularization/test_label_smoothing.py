@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Options, Run, UserError
+from papers.common import Run, UserError
 from papers.common.data import digits
 from papers.regularization.dropout import calibration_error
 from papers.regularization.label_smoothing import (
@@ -27,18 +27,12 @@ from papers.regularization.label_smoothing import (
     train,
 )
 from papers.tools.shapes import check_shapes
+from tests.given import quiet
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 TINY = Config(images=60, width=7, batch=5, steps=3)
 SHARES = [0.0, 0.02, 0.1, 0.5, 1.0]
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
-def quiet(folder: Path, **more: Any) -> Options:
-    return Options(device="cpu", out=folder, quiet=True, checkpoint_every=0, **more)
 
 
 def drawn(B: int = 6, K: int = 4) -> tuple[Tensor, Tensor]:

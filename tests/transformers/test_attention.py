@@ -30,6 +30,8 @@ from papers.transformers.attention import (
 )
 from tests.transformers.plain import watch
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 B, H, T, S, D = 2, 3, 5, 7, 4
 C = H * D
 TINY = Config(layers=2, heads=3, width=12, pairs=6, symbols=11, batch=4, steps=2)
@@ -46,11 +48,6 @@ each_mask = pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS.keys())
 
 
 percent = {"rtol": 0, "atol": 0.005}
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 def randn(*shape: int) -> Tensor:

@@ -53,13 +53,10 @@ from papers.transformers.bert import (
 )
 from tests.transformers.plain import watch
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 B, T, C, H, V = 3, 9, 12, 3, 31
 TINY = Config(layers=2, heads=H, width=C, context=17, batch=4, steps=3)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 def quiet(folder: Path) -> Options:

@@ -42,17 +42,14 @@ from papers.transformers.transformer import (
 )
 from tests.transformers.plain import watch
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 B, H, T, S, C, V = 2, 3, 5, 7, 12, 23
 M = 4 * C
 TINY = Config(layers=2, heads=H, width=C, dropout=0.0, length=6, batch=4, steps=3)
 LENGTHS = torch.tensor([S, S - 3])
 
 either_norm = pytest.mark.parametrize("pre_norm", [False, True], ids=["post-norm", "pre-norm"])
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 def randn(*shape: int) -> Tensor:
