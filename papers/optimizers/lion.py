@@ -30,15 +30,15 @@ figure:
     AdamW's rate goes far away, AdamW and Lion at a quarter of the rate stay close to the start.
   caption: >-
     Lion's step is as long in noise as on a clear slope, and Adam's is not. The paths are of our
-    own `Lion` and `AdamW` on the same gradients, which say nothing but noise.
+    own `Lion` and `AdamW` on the same gradients, which are nothing but noise.
 metrics:
   lion_loss: {name: test loss of Lion, unit: nats, better: lower}
   adamw_loss: {name: test loss of AdamW, unit: nats, better: lower}
   one_beta_loss: {name: test loss of the sign of one average, unit: nats, better: lower}
   lion_same: {name: test loss of Lion at AdamW's rate, unit: nats, better: lower}
-  lion_quarter: {name: test loss of Lion at a quarter of it, unit: nats, better: lower}
-  ratio: {name: "best rate of AdamW, in best rates of Lion", better: higher}
-  adamw_step: {name: "root mean square of AdamW's steps, in rates", better: lower}
+  lion_quarter: {name: test loss of Lion at a quarter of that rate, unit: nats, better: lower}
+  ratio: {name: "best rate of AdamW, divided by that of Lion", better: higher}
+  adamw_step: {name: "root mean square of AdamW's steps, divided by its rate", better: lower}
   gain: {name: what Lion gains over AdamW, unit: nats, better: higher}
   loss: {name: "training loss, median of the rates", unit: nats, better: lower, scale: log}
   loss/adamw: {name: AdamW}
@@ -64,7 +64,7 @@ claims:
     metric: lion_quarter
     against: lion_same
     margin: 0.01
-  - what: AdamW's steps are shorter than its rate
+  - what: AdamW's steps are shorter than half of its rate
     paper: "section 5: the sign has a larger norm than what other optimizers make"
     run: large batches
     metric: adamw_step
@@ -91,7 +91,7 @@ claims:
     metric: gain
     margin: 0.02
     note: "here at equal steps, so that noise is the only difference; in the paper at equal epochs"
-  - what: 2.5 % more accuracy on ImageNet at a batch of 32,768
+  - what: 2.5 points more accuracy on ImageNet at a batch of 32,768
     paper: "section 4, ViT-B/16: 77.9 % against 75.4 %"
     note: "not run here: 300 epochs of ImageNet"
 deviations:
@@ -101,12 +101,6 @@ deviations:
     others: "pytorch_optimizer.Lion, optax.lion: as the paper"
     matters: "yes: the advice to raise it 3 to 10 times is for the paper's unit; ours stays"
     test: test_in_our_unit_the_decay_of_adamw_may_stay
-  - what: which weight the decay shrinks
-    paper: that before the step
-    ours: as the paper
-    others: "pytorch_optimizer.Lion: as ours"
-    matters: "hardly: by the product of rate and decay"
-    test: test_the_decay_is_of_the_weight_before_the_step
 mistakes:
   - what: exchanging the two betas
     mutant: beta1 and beta2 exchanged
@@ -114,20 +108,21 @@ mistakes:
   - what: the momentum first, and its sign after that
     mutant: the sign of the momentum
     caught: test_trajectory_is_that_of_the_library
-  - what: keeping AdamW's rate
-    mutant: all at the rates of AdamW times four
-    caught: test_each_network_has_its_rate
+  - what: keeping AdamW's factors
+    mutant: AdamW's betas
+    caught: test_defaults_are_the_papers
 worked:
   - at: Lion.update
     told: >-
-      Two weights, whose gradients are a thousand times apart, move alike. Then one gradient turns,
-      and the step turns at once, since the newest gradient weighs ten times as much in the step
-      as it does in the memory.
+      Two weights whose gradients are a thousand times apart move alike. After five steps one
+      gradient turns, and the step turns at once: the newest gradient weighs ten times as much in
+      the step as it does in the memory. With one factor for both, 0.9 or 0.99, it would go on.
     code: |-
       theta = torch.tensor([1.0, 1.0])
       lion = Lion([theta], lr=0.1)
       theta.grad = torch.tensor([10.0, 0.01])
-      lion.step()
+      for _ in range(5):
+          lion.step()
       theta
       theta.grad = torch.tensor([-10.0, 0.01])
       lion.step()
@@ -139,19 +134,19 @@ changes: {from: optimizers/adamw, proof: test_without_memory_it_is_adamw}
 
 # Lion
 
-Adam keeps two numbers for each weight, and the second only says how large gradients are.
-Nobody thought of Lion as the answer to that. A search over programs did: thousands of small
-programs that update weights were changed at random, tried on small tasks, and the better ones
-changed again. What was left, after the authors had removed by hand what did nothing, is five
-lines with one average and a sign:
+Adam keeps two numbers for each weight, and the second only says how large gradients are. Lion
+does without it, though nobody set out to remove it. A search over programs found Lion: a great
+many small programs that update weights were changed at random and tried on small tasks, and the
+better ones were changed again. When the authors had removed by hand what made no difference, a few
+lines were left, with one average and a sign:
 
 $$
 \theta_t = \theta_{t-1} - \eta \left( \operatorname{sign}(c_t) + \lambda \theta_{t-1} \right).
 $$
 
-The sign forgets how large a gradient is, so nothing has to be divided, and no second moment has
-to be kept. In exchange every weight moves by the full rate at every step, however uncertain
-its direction. That is why Lion wants a smaller rate than Adam, and larger batches.
+The sign forgets how large a gradient is, so there is nothing to divide by and no second moment to
+keep. In exchange every weight moves by the full rate at every step, however uncertain its
+direction. That is why Lion wants a smaller rate than Adam and, as the paper finds, larger batches.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -182,12 +177,13 @@ class Lion(AdamW):
     r"""
     ## The algorithm
 
-    The defaults are those that the search found. The rest is of [AdamW](adamw.py#algorithm-2): its
-    groups, its decay beside the step, and what a schedule multiplies.
+    The two factors are by default those that the search found. The rest comes from
+    [AdamW](adamw.py#algorithm-2): the groups, the decay beside the step, and what a schedule
+    multiplies.
 
-    **The unit of the decay.** The paper advises to raise $\lambda$ by the factor by which the rate
+    **The unit of the decay.** The paper advises raising $\lambda$ by the factor by which the rate
     falls, since their product is the share of a weight that a step takes. In our unit
-    `weight_decay` *is* that share. It may stay what it was for AdamW.
+    `weight_decay` *is* that share, so it may stay what it was for AdamW.
 
     There is no $\epsilon$: nothing is divided.
     """
@@ -219,13 +215,14 @@ class Lion(AdamW):
 
         With $\beta_1 = 0.9$ and $\beta_2 = 0.99$ the step sees a tenth of the new gradient, the
         memory a hundredth: a long memory that still answers fast. With one factor for both it would
-        be the sign of an average, which was known as signSGD with momentum, or Signum
+        be the sign of an average, which was already known as signSGD with momentum, or Signum
         (Bernstein and others, 2018).
 
         No bias needs a correction, since the sign of an average that starts from zero is right from
-        the first step. The other side of it: when a weight's gradients end, Adam's steps fade
-        within a few dozen steps, as $m$ fades faster than $\sqrt v$. Lion's go on at full length
-        until the memory is zero to the last bit, thousands of steps later.
+        the first step. But when a weight's gradients end, Adam's steps fade within a few dozen
+        steps, as $m$ fades faster than $\sqrt v$. Lion's go on at full length until the memory is
+        exactly zero. In float32 it may never be: among the smallest numbers that there are, a
+        hundredth of the memory is rounded to nothing, and what is left stays.
         """
         if not state:
             state.update(m=torch.zeros_like(theta))
@@ -241,9 +238,9 @@ def rms_in_noise(beta1: float) -> float:
     r"""
     ## Why three to ten times less
 
-    The paper gives its factor from experience. A small computation finds it, too. Let the gradients
-    be noise: independent, with mean zero and variance $\sigma^2$. Then Adam's average has
-    the variance
+    The paper gives its factor from experience. A short calculation arrives at it, too. Let the
+    gradients be noise: independent, with mean zero and variance $\sigma^2$. Then Adam's average
+    has the variance
 
     $$
     \operatorname{Var}[m_t] = (1 - \beta_1)^2 \sum_{i \ge 0} \beta_1^{2i} \, \sigma^2
@@ -256,13 +253,13 @@ def rms_in_noise(beta1: float) -> float:
     \alpha \sqrt{\frac{1 - \beta_1}{1 + \beta_1}},
     $$
 
-    which is $0.23 \, \alpha$ for $\beta_1 = 0.9$. Lion's is $\eta$, always. Late in a training
+    which is $0.23 \, \alpha$ for $\beta_1 = 0.9$. Lion's is $\eta$, always. Late in training
     gradients are mostly noise, and steps of equal length need a rate that is 4.4 times smaller.
-    Where gradients keep their sign the steps are equal at equal rates: there the smaller rate is
-    what one pays.
+    Where gradients keep their sign, equal rates make equal steps, and there the smaller rate makes
+    Lion slower.
 
     This is our derivation and not the paper's. The run below measures the root mean square at the
-    end of a training.
+    end of training.
     """
     return math.sqrt((1 - beta1) / (1 + beta1))
 
@@ -272,7 +269,7 @@ def rms_of_steps(optimizer: AdamW, group: State) -> Tensor:
     ### As measured
 
     The root mean square of $\hat m_t / \sqrt{\hat v_t}$ over all weights of a group, after the last
-    step. Weights that never had a gradient are left out: the corners of the images are always dark.
+    step. Weights that never had a gradient are left out, such as those of a unit that never fired.
     """
     squares = []
     for theta in group["params"]:
@@ -288,7 +285,7 @@ def rms_of_steps(optimizer: AdamW, group: State) -> Tensor:
 
 # ## The contest
 #
-# AdamW, Lion, and two of its ablations: with one factor for step and memory, fast or slow.
+# AdamW, Lion, and two ablations of Lion with one factor for step and memory, fast or slow.
 METHODS = {"adamw": (0.9, 0.999), "lion": (0.9, 0.99), "fast": (0.9, 0.9), "slow": (0.99, 0.99)}
 
 
@@ -297,9 +294,9 @@ class Config:
     r"""
     ### Configuration
 
-    The networks are [those of AdamW](adamw.py#the-networks), here without norms, behind which a
-    rate would hardly matter. Each method has one for each learning rate, and all train side by
-    side. The decay, a share of the weights, is the same for all.
+    The networks are [those of AdamW](adamw.py#the-networks), here without norms, which would make
+    the rate matter less. Each method has one for each learning rate, and all train side by side.
+    The decay, a share of the weights, is the same for all.
 
     Each image is seen under fresh noise, so that no network can learn its training set by heart and
     gradients keep their noise to the end, as those of a language model do.
@@ -327,7 +324,7 @@ def spaces(config: Config) -> dict[str, list[State]]:
     r"""
     ### Who trains with what
 
-    For each method a list of what are to be groups of an optimizer.
+    For each method, what will be the groups of its optimizer.
     """
     rates = [config.lr * 2.0**row for row in range(config.rates)]
     return {
@@ -341,14 +338,14 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     ## Training
 
     Both optimizers have a group for each of their networks. All follow one cosine. Of the digits
-    not trained on one half chooses the rate, and the other half counts.
+    not trained on, one half chooses the rate and the other half counts.
 
-    The advice on the rate holds, and AdamW's steps are as short as it says: shorter even than in
-    pure noise, since $v_t$ remembers the larger gradients of the beginning. What Lion is to gain
-    does not show. It ends above AdamW, and the ablation with 0.9 for both factors is the better
-    Lion. We suspect the memory: with 0.99 it reaches back a hundred steps, a quarter of this
-    training, and no great part of one with as many steps as the paper's. Nor does a larger batch
-    help Lion more than AdamW. With eight images the two are nearer to each other, because neither
+    The advice on the rate holds, and AdamW's steps are far shorter than its rate: shorter even than
+    in pure noise, probably since $v_t$ remembers the larger gradients of the beginning. The gain
+    over AdamW does not show. Lion ends above AdamW, and the ablation with 0.9 for both factors does
+    better than Lion. We suspect the memory: with 0.99 it reaches back a hundred steps, which is a
+    quarter of this training, but little of one as long as the paper's. Nor does a larger batch help
+    Lion more than AdamW. With eight images to a batch the two end closer to each other, but neither
     gets far.
     """
     run = Run(config, options)
@@ -408,9 +405,9 @@ def judge(config: Config, chosen: Tensor, counted: Tensor, sizes: Tensor) -> dic
     r"""
     ### What counts
 
-    Of each method the network with the least loss on the digits that choose. Of the two ablations
-    the better one. `lion_same` is Lion at the rate that is best for AdamW, `lion_quarter` two rates
-    below, or at the lowest.
+    Of each method, the network with the least loss on the digits that choose; of the two ablations,
+    the better one. `lion_same` is Lion at the rate that is best for AdamW, `lion_quarter` Lion two
+    rates below that, or at the lowest.
     """
     best = dict(zip(METHODS, chosen.argmin(1).tolist(), strict=True))
     loss = {name: counted[row, best[name]].item() for row, name in enumerate(METHODS)}
@@ -439,13 +436,13 @@ def table(config: Config, chosen: Tensor) -> str:
 #
 # - **What Lion minimizes.** With decay no weight stays above $1 / \lambda$ in size, in the paper's
 #   unit, and Lion minimizes the loss within these bounds. Chen and others (2023,
-#   [arXiv](https://arxiv.org/abs/2310.05898)) find this for a whole family of algorithms that put
-#   some other function in the place of the sign.
-# - **A sign for matrices.** One member of the family takes the sign of a matrix's singular values
-#   in place of its entries, which is Muon (Chen, Li and Liu, 2025,
+#   [arXiv](https://arxiv.org/abs/2310.05898)) show this, and what takes the place of the bounds in
+#   a whole family of algorithms, with the slope of another convex function instead of the sign.
+# - **A sign for matrices.** [Muon](muon.py) is a member of that family. It takes the sign of a
+#   matrix's singular values and not of its entries (Chen, Li and Liu, 2025,
 #   [arXiv](https://arxiv.org/abs/2506.15054)).
-# - **Where it came from.** The sign of a gradient, with majority votes among machines that send one
-#   bit for each weight, is signSGD (Bernstein and others, 2018,
+# - **An older sign.** signSGD steps by the sign of the gradient itself, and lets machines vote that
+#   send one bit for each weight (Bernstein and others, 2018,
 #   [arXiv](https://arxiv.org/abs/1802.04434)).
 
 if __name__ == "__main__":

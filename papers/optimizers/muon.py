@@ -4,7 +4,7 @@ title: Muon
 summary: Make every singular value of a matrix's step one, so that no direction is left behind.
 paper: "Muon: An optimizer for hidden layers in neural networks"
 authors: [
-  Keller Jordan, Yuchen Jin, Vlado Boza, Jiacheng You, Franz Cesista, Laker Newhouse,
+  Keller Jordan, Yuchen Jin, Vlado Boza, You Jiacheng, Franz Cesista, Laker Newhouse,
   Jeremy Bernstein,
 ]
 year: 2024
@@ -17,8 +17,9 @@ notation:
   '\theta': theta
   'B_t': m
   'G_t': g
+  'O_t': o
   'X': x
-  'T': steps
+  'k': steps
 figure:
   file: figures/muon.svg
   alt: >-
@@ -53,7 +54,7 @@ shows:
     round; the exact polar factor has ones alone
 claims:
   - what: Muon ends lower than AdamW after as many steps, each at its best rate
-    paper: "the post's records: GPT-2's loss on FineWeb in 1.35 times less time than before"
+    paper: "the post, figure 1: it needs fewer samples, in the speed-runs of GPT-2 on FineWeb"
     run: five ways
     metric: muon_loss
     against: adamw_loss
@@ -83,20 +84,20 @@ claims:
     against: all_loss
     margin: 0.02
     note: "clear at the lower rates, gone at the highest; see Training"
-  - what: five rounds bring the singular values near one
+  - what: five rounds bring nearly all singular values near one
     paper: "the post: to within about 0.3"
     run: five ways
     metric: outside
     than: 0.05
     margin: 0
-  - what: the loss of GPT-2 (small) on FineWeb in 1.35 times less time
-    paper: "the post"
+  - what: the speed record for GPT-2 (small) on FineWeb, improved by a factor of 1.35
+    paper: "the post, to a held-out loss of 3.28"
     note: "not run here: it needs GPUs"
 deviations:
   - what: how the rate follows the shape
-    paper: '$\sqrt{\max(1, \text{rows} / \text{columns})}$, in the post''s code'
+    paper: 'not in the post; in its repository $\sqrt{\max(1, \text{rows} / \text{columns})}$'
     ours: 'that by default; in the run $0.2 \sqrt{\max(\text{rows}, \text{columns})}$, as Moonshot'
-    others: "torch.optim.Muon: both, as original and match_rms_adamw; the algorithm box: neither"
+    others: "torch.optim.Muon: both, as original and match_rms_adamw"
     matters: "yes: for a square matrix of 1,024 the rate is 6.4 times as large in one as in another"
     test: test_three_conventions_of_the_rate
   - what: the scale of the momentum
@@ -130,7 +131,7 @@ worked:
   - at: newton_schulz
     told: >-
       Two directions, one of which is a hundred times stronger. After one round the weak one has
-      three times its share, after five both are near one, and neither is exactly one.
+      grown more than threefold. After five the two are almost alike, and within the band.
     code: |-
       g = torch.tensor([[3.0, 0.0], [0.0, 0.03]])
       newton_schulz(g, steps=0)
@@ -143,10 +144,10 @@ changes: {from: optimizers/adamw, proof: test_of_a_single_number_it_is_adamw_wit
 # Muon
 
 Adam treats a matrix as so many single numbers. But a matrix does something: it turns directions
-of its input into directions of its output, and a gradient says so too. Written as
-$G = \sum_i \sigma_i u_i v_i^\top$ it asks, for each $i$, that the input direction $v_i$ should push
-the output further along $u_i$. A few of the $\sigma_i$ are large, most are small, and a step along
-$G$ serves the few.
+of its input into directions of its output, and its gradient is about such pairs. Written as
+$G = \sum_i \sigma_i u_i v_i^\top$ it says, for each $i$, how strongly the output along $u_i$ should
+change when the input lies along $v_i$. A few of the $\sigma_i$ are large, most are small, and a
+step in proportion to $G$ serves the few.
 
 Muon takes the gradient's directions and drops their sizes:
 
@@ -154,9 +155,9 @@ $$
 \sum_i \sigma_i u_i v_i^\top \;\longrightarrow\; \sum_i u_i v_i^\top.
 $$
 
-It is for matrices what [Lion's](lion.py) sign is for numbers. The exact answer is a singular value
-decomposition at each step, which is slow where a GPU is fast. So the post computes it nearly,
-with a polynomial: matrix products and nothing else.
+It is for matrices what [Lion's](lion.py) sign is for numbers. The exact answer takes a singular
+value decomposition at each step, which the post calls far too slow. It comes near with a
+polynomial instead, which takes matrix products and nothing else.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -198,15 +199,15 @@ def polynomial(s: Tensor, coefficients: tuple[float, float, float] = COEFFICIENT
     $$
 
     An odd polynomial of a matrix leaves its directions alone and acts on each singular value by
-    itself: with $G = U \Sigma V^\top$ is $(G G^\top) G = U \Sigma^3 V^\top$. So the matrix may be
+    itself: if $G = U \Sigma V^\top$, then $(G G^\top) G = U \Sigma^3 V^\top$. So the matrix may be
     forgotten, and the question is which $\varphi$, applied again and again, brings every number
     between 0 and 1 near 1.
 
-    Newton and Schulz would have $\varphi(1) = 1$ with a slope of zero there, and converge. But a
-    small $\sigma$ grows by the factor $a$ in each round, and for them $a$ is small. The post
-    asks for as steep a start as possible, and gives up converging: with its coefficients 1 goes to
-    0.70, and 0.70 goes on to 1.11. What is between a three hundredth and 1 ends after five rounds
-    between 0.68 and 1.21 and then stays there, moving about.
+    The classical iteration of Newton and Schulz has $\varphi(1) = 1$ with a slope of zero there,
+    and converges. But in each round a small $\sigma$ grows only by the factor $a$, and its $a$ is
+    small. The post makes the start as steep as it can, and gives up converging: with its
+    coefficients 1 goes to 0.70, and 0.70 goes on to 1.11. Whatever starts between 1/300 and 1 is
+    between 0.68 and 1.21 after five rounds, and stays there, moving about.
     """
     a, b, c = coefficients
     return a * s + b * s**3 + c * s**5
@@ -223,7 +224,7 @@ def newton_schulz(g: Tensor, steps: int = 5, eps: float = 1e-7) -> Tensor:
     $$
 
     No singular value is larger than the root of the sum of all their squares, the Frobenius norm.
-    So divided by that, all are at most 1, where the polynomial is tame.
+    Divided by that, all are at most 1, where the polynomial is tame.
     """
     a, b, c = COEFFICIENTS
     x = g / g.norm().clamp(min=eps)  # (A, D)
@@ -252,7 +253,7 @@ def unit(g: Tensor) -> Tensor:
     r"""
     ### The control
 
-    As long as an orthogonal matrix, with the singular values of $G$.
+    As long as an orthogonal matrix, but with singular values as unequal as those of $G$.
     """
     return newton_schulz(g, steps=0) * math.sqrt(min(g.shape))  # (A, D)
 
@@ -261,14 +262,14 @@ def scale(rows: int, columns: int, convention: Convention = "post") -> float:
     r"""
     ## Three conventions of the rate
 
-    A matrix with ones for singular values has $\min(m, n)$ of them, so the root mean square of its
-    $mn$ entries is $1 / \sqrt{\max(m, n)}$. How should the rate answer for the shape?
+    A matrix with ones for singular values has $\min(A, D)$ of them, so the root mean square of its
+    $AD$ entries is $1 / \sqrt{\max(A, D)}$. How should the rate make up for the shape?
 
     - Not at all (`none`), as in the post's box.
-    - By $\sqrt{\max(1, m / n)}$ (`post`), as in the post's code. The root mean square of a layer's
-      output then changes by no more than the rate times that of its input, if outputs are more
-      than inputs.
-    - By $0.2 \sqrt{\max(m, n)}$ (`moonshot`), as in Liu and others (2025). It makes the root mean
+    - By $\sqrt{\max(1, A / D)}$ (`post`), as in the repository that the post links to. If a layer
+      has at least as many outputs as inputs, the root mean square of its output then changes by no
+      more than the rate times that of its input.
+    - By $0.2 \sqrt{\max(A, D)}$ (`moonshot`), as in Liu and others (2025). It makes the root mean
       square 0.2, whatever the shape, since that is about what AdamW's steps have: in pure noise
       [0.23](lion.py#why-three-to-ten-times-less). A rate and a decay that suit AdamW may stay.
 
@@ -284,7 +285,7 @@ class Muon(AdamW):
     ## The optimizer
 
     Its groups, its decay and what a schedule multiplies are [AdamW's](adamw.py#algorithm-2). The
-    momentum is all that it keeps, half of Adam's memory.
+    momentum is all that it keeps: half of Adam's memory.
     """
 
     def __init__(
@@ -318,13 +319,14 @@ class Muon(AdamW):
         \end{aligned}
         $$
 
-        The momentum comes first: what is made orthogonal is an average over many gradients, whose
-        weak directions are signal rather than noise. The box of the post has $B_t$ itself in the
-        second line. Its code looks ahead by one step as Nesterov does, which it calls better in
-        every case, and so do we.
+        Here $\eta$ is the rate times the scale for the shape. The momentum comes first: what is
+        made orthogonal has been averaged over many gradients, and its weak directions are less
+        noise than those of a single one. The post's box has $B_t$ itself in the second line. Its
+        implementation looks ahead by one step, as Nesterov's momentum does, which the post finds
+        a bit better in every case that it tried. We do the same.
 
-        The weights of a convolution, in four dimensions, are a matrix whose columns are all that
-        goes into one output.
+        The weights of a convolution have four dimensions. We make them a matrix with a row for each
+        output.
         """
         if not state:
             state.update(m=torch.zeros_like(theta))
@@ -342,16 +344,16 @@ def overhead(rows: int, columns: int, tokens: int, steps: int = 5) -> float:
     r"""
     ### What it costs
 
-    Forward and backward, a matrix $m \times n$ takes $6 m n B$ operations for $B$ tokens. With
-    $m \le n$ a round of Newton–Schulz is one product of $2 n m^2$, one of $2 m^3$ and one more of
-    $2 n m^2$. So $T$ rounds take in addition the share
+    Forward and backward, a matrix $A \times D$ takes $6 A D N$ operations for $N$ tokens. With
+    $A \le D$ a round of Newton–Schulz is one product of $2 A^2 D$, one of $2 A^3$ and one more of
+    $2 A^2 D$. So $k$ rounds add the share
 
     $$
-    \frac{T \, (4 n m^2 + 2 m^3)}{6 m n B} \le \frac{T m}{B},
+    \frac{k \, (4 A^2 D + 2 A^3)}{6 A D N} \le \frac{k A}{N},
     $$
 
-    with equality for square matrices. With 768 features and half a million tokens in a batch that
-    is 0.7 %. With the small batches of a laptop it is a good part of the work.
+    with equality for square matrices. With 768 features and half a million tokens in a batch, the
+    post's example, that is 0.7 %. With the small batches of a laptop it is a good part of the work.
     """
     short, long = sorted((rows, columns))
     return steps * (4 * long * short**2 + 2 * short**3) / (6 * rows * columns * tokens)
@@ -361,8 +363,8 @@ def hidden(model: GPT2, embeddings: bool = False) -> tuple[list[Tensor], list[Te
     r"""
     ## Which weights
 
-    Matrices of the hidden layers go to Muon. The rest goes to AdamW: gains and biases, which are no
-    matrices, and embeddings and the last layer, which are, but do something else. A row of an
+    Matrices of the hidden layers go to Muon. The rest goes to AdamW: gains and biases, which are
+    not matrices, and embeddings and the last layer, which are, but have another role. A row of an
     embedding is looked up and not multiplied, and a batch touches few rows. The post found AdamW
     better for both.
     """
@@ -403,8 +405,9 @@ def ways(model: GPT2, way: str, lr: float, momentum: float) -> list[AdamW]:
     r"""
     ### Five ways
 
-    AdamW for all weights. Muon in the scale that lets one rate serve both optimizers. Muon with the
-    exact polar factor. The momentum scaled to the same length alone. And Muon for embeddings, too.
+    AdamW for all weights. Muon, in the scale that lets one rate serve both optimizers. Muon with
+    the exact polar factor. The momentum, scaled to the same length and nothing else. And Muon for
+    the embeddings, too.
     """
     orthogonal = {"exact": polar, "unit": unit}.get(way, newton_schulz)
     inside, others = hidden(model, embeddings=way == "all")
@@ -437,11 +440,12 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
     The last tenth of the text is held out. Its first half chooses the rate, its second half counts.
 
-    Muon learns faster than AdamW, also at AdamW's own best rate. The singular values need not be
+    Muon learns faster than AdamW, even at AdamW's own best rate. The singular values need not be
     exact, but they need to be alike: the momentum itself, scaled to the same length, ends far
-    above. Embeddings do much worse with Muon at the lower rates, and at the highest about as well.
-    A likely reason is how few rows they have here: characters are so few that a batch meets most
-    of them, where one of words would leave nearly all rows without a gradient.
+    above. With Muon for the embeddings, too, the lower rates do much worse, and the highest, which
+    is the best of the table for both, about as well. A likely reason is how few rows the embeddings
+    have here: there are so few characters that a batch meets most of them, where a batch of words
+    would leave nearly all rows without a gradient.
     """
     run = Run(config, options)
     words = text(run.options.data or "docs")
@@ -497,7 +501,7 @@ def outside(momenta: list[Tensor]) -> float:
     r"""
     ### How near to one
 
-    The share of all singular values that five rounds have left outside of the band.
+    The share of all singular values that five rounds have left outside the band.
     """
     values = torch.cat([torch.linalg.svdvals(newton_schulz(m)) for m in momenta])
     return ((values < 0.68) | (values > 1.21)).float().mean().item()
@@ -528,12 +532,12 @@ def table(chosen: dict[Key, float]) -> str:
 #   16 billion weights on 5.7 trillion tokens.
 # - **Better polynomials.** The same coefficients in each round are a compromise. Polar Express
 #   (Amsel and others, 2025, [arXiv](https://arxiv.org/abs/2505.16932)) gives each round its own,
-#   and proves that none do better in the worst case.
+#   with a proof that none do better in the worst case.
 # - **What it minimizes.** With decay Muon keeps the largest singular value of a weight below a
 #   bound, as [Lion](lion.py#what-changed-since) does with the entries (Chen, Li and Liu, 2025,
 #   [arXiv](https://arxiv.org/abs/2506.15054)).
-# - **In PyTorch.** `torch.optim.Muon` is there since 2.9, for matrices alone: who uses it brings
-#   an AdamW for the rest.
+# - **In PyTorch.** `torch.optim.Muon` has been there since version 2.9. It takes matrices alone, so
+#   the rest needs an AdamW beside it.
 
 if __name__ == "__main__":
     main(train, data=TEXTS)

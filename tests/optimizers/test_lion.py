@@ -42,7 +42,7 @@ def test_trajectory_is_that_of_the_library() -> None:
 
 
 def test_trajectory_is_that_of_the_algorithm() -> None:
-    """The five lines of the paper, on single numbers and in the paper's unit."""
+    """The paper's lines, on single numbers and in the paper's unit."""
     generator = torch.Generator().manual_seed(1)
     gradients = torch.randn(60, dtype=torch.float64, generator=generator).tolist()
     theta, m = 1.0, 0.0
