@@ -26,7 +26,7 @@ from site_builder.assets import KATEX, TYPESET, WITHOUT_KATEX, has_katex
 APPLY = "<mo>\u2061</mo>"
 SCRIPTED = "m(?:subsup|underover|sub|sup|under|over)"
 # Part of the cache's name: raised when what we make of KaTeX's output changes.
-EDITION = 3
+EDITION = 4
 # A formula without one of these leaves the macros as they were.
 DEFINES = re.compile(r"\\(?:(?:re)?newcommand|providecommand|[egx]?def|(?:future)?let|global)\b")
 NO_MACROS = "{}"
@@ -97,13 +97,20 @@ def _valid(html: str) -> str:
     r"""
     ## Made valid
 
-    KaTeX's MathML departs from the standard in two places: it gives the cells beside a numbered
-    formula a width, and writes a named operator with an invisible sign of application, which makes
-    two parts of one where the operator has a subscript or is one.
+    KaTeX's MathML departs from the standard in three places: it gives the cells beside a numbered
+    formula a width, writes an operator that is a word, as `\bmod`, letter by letter inside of it,
+    and a named one with an invisible sign of application, which makes two parts of one where the
+    operator has a subscript or is one.
     """
     html = re.sub(r'<mtd width="[^"]*">', "<mtd>", html)
+    html = re.sub(r"(<mo[^>]*>)<mrow>(.*?)</mrow></mo>", _as_word, html)
     html = re.sub(rf"{APPLY}(?=</{SCRIPTED}>)", "", html)
     return re.sub(rf"(<{SCRIPTED}><m[io][^>]*>[^<]*</m[io]>){APPLY}", r"\1", html)
+
+
+def _as_word(match: re.Match[str]) -> str:
+    """An operator without the elements of its letters."""
+    return f"{match[1]}{re.sub('<[^>]*>', '', match[2])}</mo>"
 
 
 # A connection must not be carried into a copied process, so each has its own.

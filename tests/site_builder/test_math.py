@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -206,3 +208,17 @@ def test_a_macro_is_not_trusted_either(folder: Path) -> None:
     html = html_of(prose(r"$\ours$", context).pieces)
     assert 'class="enclosing rows"' not in html
     assert "<a " not in html
+
+
+@pytest.mark.parametrize(
+    "tex", [r"t \bmod 101", r"a \pmod{b}", r"\lim_x f", r"\operatorname*{arg\,max}_x f", r"\Pr x"]
+)
+def test_an_operator_that_is_a_word_is_one_word(tex: str) -> None:
+    """MathML has text in `mo` and nothing else, and a base and one script in `munder`."""
+    found = re.search("<math.*</math>", typeset(tex, True, "{}", ()).html)
+    assert found
+    elements = [*ElementTree.fromstring(found[0]).iter()]
+    named = [(element.tag.rpartition("}")[2], element) for element in elements]
+    assert not [found[0] for name, element in named if name == "mo" and len(element)]
+    assert not [found[0] for name, element in named if name == "munder" and len(element) != 2]
+    assert "bmod" not in tex or "mod" in [element.text for element in elements]
