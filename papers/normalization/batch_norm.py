@@ -42,8 +42,8 @@ metrics:
   spread: {name: "how much the last hidden layer's inputs differ between images, untrained",
     better: higher}
   drift: {name: "how far a sigmoid's median input moves in training", better: lower}
-  times_torch: {name: "time of the written-out layer, as a multiple of torch's", better: lower}
-  fused_times_torch: {name: "time of the fused layer, as a multiple of torch's", better: lower}
+  times_torch: {name: time of the written-out layer, unit: × torch, better: lower}
+  fused_times_torch: {name: time of the fused layer, unit: × torch, better: lower}
   loss: {name: training loss, unit: nats, better: lower, scale: log}
   accuracy: {name: right on unseen digits, unit: "%", better: higher}
   input: {name: input of one sigmoid on unseen digits, better: lower}

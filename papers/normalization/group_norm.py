@@ -36,8 +36,8 @@ metrics:
   error: {name: error on unseen digits, unit: "%", better: lower}
   joint_error: {name: "error on unseen digits, normalized by the statistics of all of them",
     unit: "%", better: lower}
-  times_torch: {name: "time of the written-out layer, as a multiple of torch's", better: lower}
-  fused_times_torch: {name: "time of the fused layer, as a multiple of torch's", better: lower}
+  times_torch: {name: time of the written-out layer, unit: × torch, better: lower}
+  fused_times_torch: {name: time of the fused layer, unit: × torch, better: lower}
   loss: {name: training loss, unit: nats, better: lower, scale: log}
 runs:
   "group, 32 images": ""

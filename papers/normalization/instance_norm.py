@@ -38,8 +38,8 @@ metrics:
     better: lower}
   bright_error: {name: "error on unseen digits with half of the contrast, brighter by half",
     unit: "%", better: lower}
-  times_torch: {name: "time of the written-out layer, as a multiple of torch's", better: lower}
-  fused_times_torch: {name: "time of the fused layer, as a multiple of torch's", better: lower}
+  times_torch: {name: time of the written-out layer, unit: × torch, better: lower}
+  fused_times_torch: {name: time of the fused layer, unit: × torch, better: lower}
   loss: {name: training loss, unit: nats, better: lower, scale: log}
 runs:
   instance: ""

@@ -39,8 +39,8 @@ metrics:
   error: {name: error on unseen digits, unit: "%", better: lower}
   lost: {name: "what the error loses on its way through the steps, untrained",
     unit: powers of ten, better: lower}
-  times_torch: {name: "time of the written-out layer, as a multiple of torch's", better: lower}
-  fused_times_torch: {name: "time of the fused layer, as a multiple of torch's", better: lower}
+  times_torch: {name: time of the written-out layer, unit: × torch, better: lower}
+  fused_times_torch: {name: time of the fused layer, unit: × torch, better: lower}
   loss: {name: training loss, unit: nats, better: lower, scale: log}
 runs:
   layer norm: ""

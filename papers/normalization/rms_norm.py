@@ -35,11 +35,10 @@ figure:
     larger.
 metrics:
   error: {name: error on unseen digits, unit: "%", better: lower}
-  times_torch: {name: "time of the written-out layer, as a multiple of torch's", better: lower}
-  fused_times_torch: {name: "time of the fused layer, as a multiple of torch's", better: lower}
-  times_centred: {name: "time without the mean, as a multiple of that with it", better: lower}
-  torch_times_layer_norm: {name: "time of torch's RMSNorm, as a multiple of its LayerNorm's",
-    better: lower}
+  times_torch: {name: time of the written-out layer, unit: × torch, better: lower}
+  fused_times_torch: {name: time of the fused layer, unit: × torch, better: lower}
+  times_centred: {name: time without the mean, unit: × with it, better: lower}
+  torch_times_layer_norm: {name: "time of torch's RMSNorm", unit: × LayerNorm, better: lower}
   loss: {name: training loss, unit: nats, better: lower, scale: log}
 runs:
   RMSNorm: ""

@@ -39,7 +39,7 @@ metrics:
   later_error: {name: mean squared error in sequences ten times as long, better: lower}
   largest_state: {name: largest number in a cell after ten times as long, better: lower}
   lost: {name: "what the error loses on its way, untrained", unit: powers of ten, better: lower}
-  times_torch: {name: "time of our cell, as a multiple of torch's", better: lower}
+  times_torch: {name: time of our cell, unit: × torch, better: lower}
   loss: {name: training loss, better: lower, scale: log}
 runs:
   LSTM: ""

@@ -37,7 +37,7 @@ metrics:
     better: higher}
   told_90: {name: "images turned by 90° told from upright ones (by guessing: 50)", unit: "%",
     better: higher}
-  times_torch: {name: "time of our layer, as a multiple of torch's", better: lower}
+  times_torch: {name: time of our layer, unit: × torch, better: lower}
   loss: {name: training loss, unit: nats, better: lower, scale: log}
 runs:
   dropout: ""

@@ -37,7 +37,7 @@ class Frame:
     log: bool
 
     def scale(self, y: float) -> float:
-        return math.log10(y) if self.log else y
+        return math.log10(max(y, self.low)) if self.log else y
 
     def place(self, x: float, scaled: float) -> tuple[float, float]:
         bottom, top = self.scale(self.low), self.scale(self.high)

@@ -112,7 +112,10 @@ def _figure(metric: Metric, run: str, curves: list[Curve]) -> Plot:
     values = [y for _, points, _ in curves for _, y in points]
     low, high = min(values), max(values)
     right = max(x for _, points, _ in curves for x, _ in points) or 1.0
-    frame = Frame(right, low, high, metric.scale == "log" and low > 0)
+    log = metric.scale == "log" and low >= 0 and high > 0
+    # A loss can be too small for its floats; on a scale of powers zero lies at the lower edge.
+    low = min(y for y in values if y > 0) if log else low
+    frame = Frame(right, low, high, log)
     drawn = [_line(*curve, frame) for curve in curves]
     heights = apart([line.end[1] for line, _ in drawn], LABEL, HEIGHT)
     return Plot(

@@ -155,8 +155,9 @@ def _numbers(
 ) -> Iterator[Number]:
     for name, value in right.metrics.items():
         other = wrong.metrics.get(name, ())
-        if name in metrics and other and value != other:
-            metric = metrics[name]
+        metric = metrics.get(name)
+        # A multiple of another's time never comes out the same, whatever the mistake.
+        if metric and other and value != other and not metric.unit.startswith("×"):
             unit = say(", ") + metric.unit if metric.unit else ""
             sides = measured(value, metric.unit), measured(other, metric.unit)
             if sides[0] != sides[1]:

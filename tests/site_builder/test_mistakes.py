@@ -21,7 +21,7 @@ PAPER = '''"""
 ---
 title: A
 summary: S.
-metrics: {{loss: {{name: loss on digits, better: lower}}, score: {{name: score, unit: "%"}}}}
+metrics: {{loss: {{name: loss on digits}}, score: {{name: score,unit: "%"}},x: {{name: x,unit: ×}}}}
 mistakes:
   - {{what: "turning `x` the wrong way", mutant: {mutant}, caught: {caught}}}
   - {{what: no floor, mutant: floor, caught: test_low}}
@@ -80,7 +80,8 @@ def files(mutant: str = "turned", caught: str = "test_turn") -> dict[str, str | 
 def run(label: str, values: list[float], score: float) -> dict[str, Any]:
     trial = {
         "seed": 0, "recorded": "2026-01-02", "device": "a CPU", "threads": 1, "seconds": 1.0,
-        "processor_seconds": 1.0, "versions": {}, "metrics": {"loss": 1.0, "score": score},
+        "processor_seconds": 1.0, "versions": {},
+        "metrics": {"loss": 1.0, "score": score, "x": 1.0 + score},
     }  # fmt: skip
     flat = {"steps": [0, 1, 2], "values": [1.0, 1.0, 1.0]}
     series = {"even": flat, "loss": {"steps": [0, 1, 2], "values": values}}
@@ -153,7 +154,9 @@ def test_the_curve_is_the_one_that_changed(tree: Tree) -> None:
     assert 'aria-label="loss on digits over the steps' in first
     assert "Lowest after 3 steps: as it should be, at 1. Highest: with the mistake, at 5" in first
     cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", first)
+    # A time, which is another whatever the mistake, is not in the table.
     assert cells[-3:] == ["score, %", "90", "25"]
+    assert not {"x", "x, ×"} & {*cells}
     assert "<code>--steps 3</code>, seed 0" in first
     assert "No curve shows it" in second
     assert "<table" not in second

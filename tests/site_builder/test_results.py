@@ -321,8 +321,14 @@ def test_an_axis_is_logarithmic_where_the_metric_says_so_and_nowhere_else() -> N
     )
     ticks = {tick.label: tick.at for tick in near.up}
     assert (ticks["1"], ticks["2"], ticks["4"]) == (HEIGHT, HEIGHT / 2, 0)
-    (zero,) = plots([of_run("a", "x", [(0, 1.0), (1, 0.0)])], {"x": Metric("x", scale="log")})
-    assert not zero.log
+    powers = {"x": Metric("x", scale="log")}
+    for values in ([1.0, -1.0], [0.0, 0.0]):
+        (linear,) = plots([of_run("a", "x", list(enumerate(values)))], powers)
+        assert not linear.log
+    # Zero is where the least that is more than zero is: at the lower edge.
+    (zero,) = plots([of_run("a", "x", [(0, 1.0), (1, 0.0), (2, 0.01)])], powers)
+    assert zero.log
+    assert zero.lines[0].path.split("L")[1:] == ["280 260", "560 260"]
 
 
 def test_runs_share_a_figure_and_lines_of_one_run_have_their_own() -> None:
