@@ -11,6 +11,8 @@ Two linear layers in a row are one linear layer. What stands between them decide
 bend, and what gradients come back through it. The papers here try one bend in place of another,
 mostly without a theory, and so all the more with comparisons at equal cost.
 
+- [GELU](gelu.py) passes its input as often as a normal number falls below it. It has two cheaper
+  forms, of which one is close enough, and Swish for a neighbour.
 - [GLU variants](glu_variants.py) multiply features with one another, through a gate, in the network
   that a transformer has at each position.
 """

@@ -7,7 +7,7 @@ authors: [Noam Shazeer]
 year: 2020
 arxiv: "2002.05202"
 acronyms: [GLU, ReGLU, GEGLU, SwiGLU, Bilinear, gated linear unit]
-needs: [transformers/gpt2]
+needs: [activations/gelu, transformers/gpt2]
 equals:
   what: transformers.LlamaMLP
   within: 1e-12
@@ -188,7 +188,7 @@ class Plain(nn.Module):
     \operatorname{FFN}_{\text{ReLU}}(x) = \max(0, x W_1) \, W_2.
     $$
 
-    With $\operatorname{GELU}(z) = z \, \Phi(z)$ or $\operatorname{Swish}(z) = z \, \sigma(z)$ in
+    With [GELU](gelu.py), $z \, \Phi(z)$, or [Swish](gelu.py#swish), $z \, \sigma(z)$, in
     its place, the kink is gone. Both already weigh a feature by how large it is itself.
     """
 

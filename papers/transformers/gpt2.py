@@ -261,9 +261,9 @@ class FeedForward(transformer.FeedForward):
     ## The MLP
 
     The [Transformer's](transformer.py#a-network-at-each-position), four times as wide inside, with
-    the Gaussian error linear unit $\operatorname{GELU}(x) = x \, \Phi(x)$ in place of its ReLU. The
-    released weights were trained with an approximation by a hyperbolic tangent, which differs from
-    it by less than 0.0005.
+    the Gaussian error linear unit ([GELU](../activations/gelu.py), $x \, \Phi(x)$) in place of its
+    ReLU. The released weights were trained with an approximation by a hyperbolic tangent, which
+    differs from it by less than 0.0005.
     """
 
     def forward(self, x: Tensor) -> Tensor:
