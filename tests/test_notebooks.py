@@ -25,6 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "papers.diffusion.ddim": {"number": 2},
     "papers.diffusion.ddpm": {"timesteps": 21, "width": 8},
     "papers.optimizers.muon": {"rates": 1, "width": 16},
+    "papers.recurrent.gru": {"length": 5, "width": 8},
     "papers.recurrent.lstm": {"length": 10},
     "papers.regularization.dropout": {"passes": 2, "images": 100, "width": 16},
     "papers.training.data_parallel": {"processes": 2},

@@ -15,4 +15,5 @@ cause.
 
 - [Long short-term memory](lstm.py) adds to its state where others overwrite it, and learns when to
   write, when to read and when to forget.
+- A [gated recurrent unit](gru.py) keeps one state and two gates, and does as much with less.
 """

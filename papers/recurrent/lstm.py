@@ -581,9 +581,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
-# - **Less of it.** The gated recurrent unit (Cho 2014, [arXiv](https://arxiv.org/abs/1406.1078))
-#   has two gates, and shows its whole state. A cell with nothing but a forget gate learns
-#   surprisingly much (van der Westhuizen 2018, [arXiv](https://arxiv.org/abs/1804.04849)).
+# - **Less of it.** The [gated recurrent unit](gru.py) (Cho 2014) has two gates, and shows its whole
+#   state. A cell with nothing but a forget gate learns surprisingly much (van der Westhuizen 2018,
+#   [arXiv](https://arxiv.org/abs/1804.04849)).
 # - **Normalised.** [Layer normalisation](../normalization/layer_norm.py) of the four sums and of
 #   the state steadies longer trainings (Ba 2016). We leave it out here.
 # - **The sum went on.** A [residual network](../vision/resnet.py) adds to its state from layer to
