@@ -16,7 +16,8 @@ Above them stand the [build](build.py), which is the stages in a row: it keeps t
 [drafts](drafts.py) in a [store](store.py) on disk until [linking](linking.py) has seen them all,
 with the [evidence](evidence.py) that lies beside them, and their
 [translations](translations.py). [Serve](serve.py) does the same again at
-each change, with a [server](server.py) for the browser that follows; [new](new.py) begins a page,
+each change, or [retouches](retouch.py) the page that was edited, with a [server](server.py) for the
+browser that follows; [new](new.py) begins a page,
 [text](text.py) turns one into prose with code in it, and [translate](translate.py) writes what
 there is to translate of it; and there is the [command](__main__.py).
 Below them lie what all of them know: what a [problem](problem.py) is, where the builder's own

@@ -29,7 +29,7 @@ from site_builder.publish.book import BOOK, parts_of, render_book
 from site_builder.publish.check import check_files
 from site_builder.publish.download import render_download
 from site_builder.publish.files import Files, common_files
-from site_builder.publish.inputs import digest_inputs, digest_sources
+from site_builder.publish.inputs import digest_around, digest_inputs, digest_sources
 from site_builder.publish.literate import text_sources
 from site_builder.publish.notebook import nbformat, render_notebook
 from site_builder.publish.search import INDEX, search_files
@@ -40,6 +40,7 @@ from site_builder.read.inventory import read_inventories
 from site_builder.read.settings import read_settings
 from site_builder.read.source import find_pages, page_of
 from site_builder.read.texts import located, outrun
+from site_builder.retouch import Before, Retouched, retouch
 from site_builder.translations import Translations
 
 
@@ -68,19 +69,22 @@ class Builder:
         self._comparisons = Comparisons()
         self._written: dict[str, object] = {}
         self._literate: dict[str, bytes] = {}
+        self._before: Before | None = None
 
-    def build(self, url: str | None = None, search: bool = True) -> Report:
+    def build(self, url: str | None = None, whole: bool = True) -> Report:
         r"""
         ### One build
 
-        `url` stands in for the setting while the site is served from elsewhere. Without `search`
-        the index stays as it is, and is made by the next build that is to. Raises `BuildError`
-        when nothing can be built.
+        `url` stands in for the setting while the site is served from elsewhere. A build that need
+        not be `whole` leaves the index of the search as it is, and what an [edit](retouch.py) means
+        to other pages; the next that is whole makes up for it. Raises `BuildError` when nothing can
+        be built.
         """
         settings, problems = read_settings(self.root, url)
         found = find_pages(settings, self.out)
         digests = digest_sources(found.pages, self.root)
-        inputs = digest_inputs(settings, digests, found.others.values(), self.forms)
+        around = digest_around(settings, found.others.values(), self.forms)
+        inputs = digest_inputs(around, digests)
         old = read_manifest(self.out) if self.out else Manifest()
         if self.out and old.inputs == inputs and old.intact(self.out):
             return Report(len(digests), (), old.problems)
@@ -92,6 +96,11 @@ class Builder:
         named_outside = {name.split(".")[0] for name in outside}
         new = {path: digests[path] for path in shown_once}
         stubs, undrafted = self._drafts.renew(settings, new, named_outside)
+        if self.out and self._before and not (whole or old.problems or undrafted):
+            now = around, stubs, self._drafts, settings, found.others
+            if (new_pages := retouch(self._before, *now)) and old.intact(self.out):
+                self._before = Before(around, stubs, new_pages.linked)
+                return self._show(new_pages, old, self.out)
         texts = {path: self._drafts.source(path) for path in stubs if LITERATE in self.forms}
         self._literate, unsaid = text_sources(texts, self.root) if texts else ({}, [])
         more = self._comparisons, found.others, outside, self.forms, self._literate
@@ -112,7 +121,7 @@ class Builder:
             shown |= {form_of(problem.path, kind) for kind in self.forms & ENDING.keys()}
             kept |= shown & old.files.keys()
         kept |= linked.left & old.files.keys()
-        if search:
+        if whole:
             drafts = self._drafts
             pages = ((leaf.compose(drafts), drafts.text(leaf.path)) for leaf in linked.pages)
             files |= search_files(pages, linked.site.changes, settings.language)
@@ -126,7 +135,17 @@ class Builder:
         changed = write_site(self.out, files, kept, old, manifest)
         self._written = {leaf.page: _seen(leaf, linked.site) for leaf in linked.pages}
         self._written |= {each.url: _seen(each, linked.site) for each in linked.site.changes}
+        self._before = Before(around, stubs, linked) if LITERATE not in self.forms else None
         return Report(len(linked.pages), tuple(changed), done)
+
+    def _show(self, retouched: Retouched, old: Manifest, out: Path) -> Report:
+        """Write these pages alone."""
+        site, files = retouched.linked.site, Files()
+        for leaf in retouched.pages:
+            files |= self._files(leaf, site)
+        changed = write_site(out, files, old.files.keys() - files.keys(), old, Manifest())
+        self._written |= {leaf.page: _seen(leaf, site) for leaf in retouched.pages}
+        return Report(len(retouched.linked.pages), tuple(changed), ())
 
     def _plan(
         self, linked: Linked, wrong: set[str], old: Manifest, out: Path

@@ -60,10 +60,10 @@ def serve(root: Path, out: Path, port: int, forms: frozenset[str] = frozenset())
 
 
 def _build(
-    builder: Builder, listeners: Listeners, address: str, search: bool = True
+    builder: Builder, listeners: Listeners, address: str, whole: bool = True
 ) -> Report | None:
     try:
-        report = builder.build(address, search)
+        report = builder.build(address, whole)
     except (BuildError, OSError) as error:
         print(f"site-builder: {error}", file=sys.stderr)
         listeners.tell((str(error),), False)
@@ -84,7 +84,7 @@ def _watch(builder: Builder, listeners: Listeners, address: str, out: Path) -> N
         names = place.parts[len(root.parts) :] if place.is_relative_to(root) else [place.name]
         return not place.is_relative_to(hidden) and not any(map(SKIPPED.match, names))
 
-    indexed, quiet, told = True, 0, ""
+    whole, quiet, told = True, 0, ""
     while True:
         watched = _places(root)
         # Editors save in several steps; a few milliseconds gather them into one change.
@@ -95,20 +95,20 @@ def _watch(builder: Builder, listeners: Listeners, address: str, out: Path) -> N
         for number, changed in enumerate(changes):
             # The first time whatever happened: something may have, before we watched.
             if changed or number == 0:
-                _build(builder, listeners, address, search=False)
-                indexed, quiet = False, 0
+                _build(builder, listeners, address, whole=False)
+                whole, quiet = False, 0
                 page = _page(changed, root, out)
                 if page not in {told, ""}:
                     print(f"edited: {address}{page}", flush=True)
                     told = page
                 if _places(root) != watched:
                     break
-            elif not indexed:
+            elif not whole:
                 quiet += 1
                 if quiet == PAUSE:
                     # Time for what takes longer, and for which the next edit would wait.
                     _build(builder, listeners, address)
-                    indexed = True
+                    whole = True
 
 
 def _page(changed: Iterable[tuple[object, str]], root: Path, out: Path) -> str:

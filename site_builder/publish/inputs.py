@@ -25,14 +25,9 @@ from site_builder.read.settings import Settings
 from site_builder.read.source import file_of, read_file
 
 
-def digest_inputs(
-    settings: Settings, digests: dict[str, bytes], others: Iterable[Path], forms: Iterable[str]
-) -> str:
-    """`digests` are those of the sources, and `forms` what is asked for besides the pages."""
+def digest_around(settings: Settings, others: Iterable[Path], forms: Iterable[str]) -> str:
+    """All but the sources; `forms` are what is asked for besides the pages."""
     asked = repr((settings, sys.version, sorted(forms)))
-    total = hashlib.sha256(asked.encode(errors="surrogateescape"))
-    for path, digest in digests.items():
-        total.update(f"{path}\0".encode(errors="surrogateescape") + digest)
     # Installing or removing a package changes the folder's time.
     packages = [Path(place) for place in sys.path if place.endswith("-packages")]
     tests = tests_below(settings.root, settings.tests)
@@ -47,12 +42,16 @@ def digest_inputs(
         *OURS,
         *asset_files(),
     ]
-    total.update(
-        marks([*others, *tests, *inventories, *look_files(settings), *ours, *packages]).encode(
-            errors="surrogateescape"
-        )
-    )
-    total.update(commit_mark(settings.root).encode())
+    files = marks([*others, *tests, *inventories, *look_files(settings), *ours, *packages])
+    total = "\n".join([asked, files, commit_mark(settings.root)])
+    return hashlib.sha256(total.encode(errors="surrogateescape")).hexdigest()
+
+
+def digest_inputs(around: str, digests: dict[str, bytes]) -> str:
+    """All, with the `digests` of the sources."""
+    total = hashlib.sha256(around.encode())
+    for path, digest in digests.items():
+        total.update(f"{path}\0".encode(errors="surrogateescape") + digest)
     return total.hexdigest()
 
 

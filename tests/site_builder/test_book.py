@@ -159,7 +159,7 @@ def test_papers_are_a_valid_book(tree: Tree) -> None:
 def test_only_when_asked_for(tree: Tree) -> None:
     root = tree(LAB)
     build(root)
-    Builder(root, root / "site").build(search=False)
+    Builder(root, root / "site").build(whole=False)
     assert not (root / "site" / BOOK).exists()
     assert "EPUB" not in (root / "site/index.html").read_text()
 

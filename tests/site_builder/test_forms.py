@@ -59,7 +59,7 @@ NOTEBOOKS, TEXTS = frozenset({"notebooks"}), frozenset({"markdown"})
 
 
 def build(root: Path, forms: frozenset[str]) -> Path:
-    report = Builder(root, root / "site", forms).build(search=False)
+    report = Builder(root, root / "site", forms).build(whole=False)
     assert report.problems == ()
     return root / "site"
 
@@ -173,29 +173,29 @@ def test_the_same_twice(tree: Tree) -> None:
 def test_an_edit_changes_its_own_alone(tree: Tree) -> None:
     root = tree(LAB)
     builder = Builder(root, root / "site", NOTEBOOKS | TEXTS)
-    builder.build(search=False)
+    builder.build(whole=False)
     tree({"string.py": SCRIPT.replace("Five", "Six")})
-    changed = set(builder.build(search=False).changed)
+    changed = set(builder.build(whole=False).changed)
     assert {"string.html", "string.py", "string.ipynb", "string.md"} <= changed
     assert not changed & {"noise.ipynb", "noise.md"}
     # While there is a mistake, all that was good stays.
     tree({"string.py": SCRIPT.replace("noise.py", "nowhere.py").replace("Five", "Seven")})
-    report = builder.build(search=False)
+    report = builder.build(whole=False)
     assert [problem.path for problem in report.problems] == ["string.py"]
     assert "Six" in (root / "site/string.ipynb").read_text()
     assert "Six" in (root / "site/string.md").read_text()
     # What cannot be read at all may have been good once too.
     tree({"string.py": b"\xff"})
-    assert builder.build(search=False).problems
+    assert builder.build(whole=False).problems
     assert "Six" in (root / "site/string.ipynb").read_text()
     assert "Six" in (root / "site/string.md").read_text()
     tree({"string.py": SCRIPT})
-    builder.build(search=False)
+    builder.build(whole=False)
     assert "Five" in (root / "site/string.ipynb").read_text()
     # What somebody removed comes back, though its page is as it was.
     (root / "site/noise.ipynb").unlink()
     tree({"string.py": SCRIPT.replace("c = 2", "c = 3")})
-    builder.build(search=False)
+    builder.build(whole=False)
     assert (root / "site/noise.ipynb").is_file()
 
 

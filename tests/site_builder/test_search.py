@@ -116,7 +116,7 @@ def test_an_author_who_writes_does_not_wait_for_it(tree: Tree) -> None:
     builder = Builder(root, root / "site")
     builder.build()
     tree({"a/one.py": FILES["a/one.py"].replace("Opening", "Closing")})
-    changed = builder.build(search=False).changed
+    changed = builder.build(whole=False).changed
     assert "a/one.html" in changed
     assert not [name for name in changed if name.startswith(INDEX)]
     assert "Opening" in str(fragments(root / "site")["/a/one.html"]["content"])

@@ -238,7 +238,7 @@ def test_each_page_is_to_be_had_prose_first(tree: Tree) -> None:
     script = f"{CODE}\n\nif __name__ == '__main__':\n    step(1, 2, 3)\n"
     root = tree({**files, "run.py": script, "none.py": "", "pyproject.toml": settings})
     site = root / "site"
-    assert Builder(root, site, PROSE_FIRST).build(search=False).problems == ()
+    assert Builder(root, site, PROSE_FIRST).build(whole=False).problems == ()
     codes = {"a/__init__.py", "a/b.py", "c.py", "run.py", "none.py"}
     found = {file.relative_to(site).as_posix() for file in site.rglob("*.py.txt")}
     assert found == {f"{code}.txt" for code in codes}
@@ -256,7 +256,7 @@ def test_each_page_is_to_be_had_prose_first(tree: Tree) -> None:
             place[1]
         ).resolve() == site / f"{code}.py.txt"
     # Who does not ask for it has neither.
-    assert Builder(root, site).build(search=False).problems == ()
+    assert Builder(root, site).build(whole=False).problems == ()
     assert not [*site.rglob("*.py.txt")]
     assert "prose first" not in (site / "c.html").read_text()
 
@@ -264,15 +264,15 @@ def test_each_page_is_to_be_had_prose_first(tree: Tree) -> None:
 def test_what_cannot_be_prose_first_has_its_line_and_its_page(tree: Tree) -> None:
     root = tree({"a.py": CODE, "b.py": "x = 1"})
     builder = Builder(root, root / "site", PROSE_FIRST)
-    (problem,) = builder.build(search=False).problems
+    (problem,) = builder.build(whole=False).problems
     assert str(problem).startswith("b.py:1: --text: this would come back different from a text")
     assert (root / "site" / "a.py.txt").is_file()
     assert "prose first" not in (root / "site" / "b.html").read_text()
     tree({"b.py": "x = 2"})
-    builder.build(search=False)
+    builder.build(whole=False)
     assert '<span class="mi">2</span>' in (root / "site" / "b.html").read_text()
     tree({"b.py": "x = 2\n"})
-    assert builder.build(search=False).problems == ()
+    assert builder.build(whole=False).problems == ()
     assert (root / "site" / "b.py.txt").read_text() == "..    x = 2\n"
 
 

@@ -89,7 +89,7 @@ def lab(tree: Tree) -> Path:
 
 def built(root: Path, *problems: str) -> Path:
     out = root.parent / "site"
-    found = [str(each) for each in Builder(root, out).build(search=False).problems]
+    found = [str(each) for each in Builder(root, out).build(whole=False).problems]
     assert found == [*problems]
     return out
 
@@ -217,7 +217,7 @@ def test_a_page_stays_while_its_catalogue_cannot_be_read(lab: Path, tree: Tree) 
     out = built(lab)
     before = (out / "zh/string.html").read_text()
     tree({"translations/string.zh.po": 'msgid "a"\nmsgstr "b\n'})
-    report = Builder(lab, out).build(search=False)
+    report = Builder(lab, out).build(whole=False)
     assert len(report.problems) == 1
     assert (out / "zh/string.html").read_text() == before
     (lab / "translations/string.zh.po").unlink()
@@ -228,9 +228,9 @@ def test_a_page_stays_while_its_catalogue_cannot_be_read(lab: Path, tree: Tree) 
 def test_an_edit_of_the_catalogue_is_seen_by_the_same_builder(lab: Path, tree: Tree) -> None:
     out = lab.parent / "site"
     builder = Builder(lab, out)
-    builder.build(search=False)
+    builder.build(whole=False)
     tree({"translations/string.zh.po": catalogue(SAID | {"Another.": "再一根。"})})
-    assert builder.build(search=False).changed == ("zh/string.html",)
+    assert builder.build(whole=False).changed == ("zh/string.html",)
     assert "再一根。" in (out / "zh/string.html").read_text()
 
 

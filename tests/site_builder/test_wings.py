@@ -22,6 +22,7 @@ ABOVE = {
     "evidence",
     "linking",
     "translations",
+    "retouch",
     "build",
     "new",
     "text",
