@@ -282,6 +282,17 @@ def test_units_have_fifteen_connections() -> None:
     assert drawn.mean().item() == pytest.approx(0, abs=0.05)
     assert drawn.std().item() == pytest.approx(2, abs=0.05)
     assert (sparse(6, 20) != 0).all()
+    # Drawn alike without a multiplier.
+    assert sparse(15, 3000).std().item() == pytest.approx(1, abs=0.03)
+
+
+def test_the_networks_are_as_deep_as_the_papers() -> None:
+    """784-1000-500-250-30 down to the code, and the mirror image of it."""
+    down = (64, 64, 32, 16, 6)
+    assert Autoencoders.sizes == (*down, *reversed(down[:-1]))
+    model = Autoencoders([torch.zeros(pair) for pair in itertools.pairwise(Autoencoders.sizes)], 2)
+    assert [weight.shape[0] for weight in model.weights] == [2] * 8
+    assert all(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_networks_in_one_tensor_are_the_same_networks() -> None:
@@ -327,7 +338,8 @@ def test_the_table_names_each_row() -> None:
 @pytest.mark.training
 def test_training_is_these_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each network alone, with PyTorch's SGD, and what is measured of it."""
-    config = replace(SMALL, momentum=0.95, scale=0.9)
+    # Long enough for the momentum to rise above 0.9, and high enough for that to be seen.
+    config = replace(SMALL, momentum=0.98, scale=0.9, steps=12)
     sheets: list[Tensor] = []
     monkeypatch.setattr(sgd, "grid", lambda sheet, columns: sheets.append(sheet) or sheet[0])
     numbers = train(config, options(tmp_path, seed=2))
@@ -336,15 +348,15 @@ def test_training_is_these_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     images = digits().images.flatten(1)[:1500]
     batches = run.batches(images, size=30)
     first = [sparse(*pair, 0.9) for pair in itertools.pairwise(Autoencoders.sizes)]
-    cells = [(most, lr, False) for most in (0.0, 0.9, 0.95) for lr in (0.2, 0.4)]
-    cells += [(most, lr, True) for most in (0.9, 0.95) for lr in (0.2, 0.4)]
+    cells = [(most, lr, False) for most in (0.0, 0.9, 0.98) for lr in (0.2, 0.4)]
+    cells += [(most, lr, True) for most in (0.9, 0.98) for lr in (0.2, 0.4)]
     errors, made, losses = [], [], []
     for most, lr, nesterov in cells:
         model = Autoencoders(first, 1)
         optimizer = torch.optim.SGD(model.parameters(), lr, max(most, 0.1), nesterov=nesterov)
         own = []
-        for step in range(6):
-            momentum = min(most, 1 - 0.5 / (step + 1), 0.9 if step >= 4 else 1)
+        for step in range(12):
+            momentum = min(most, 1 - 0.5 / (step + 1), 0.9 if step >= 10 else 1)
             optimizer.param_groups[0]["momentum"] = momentum
             (x,) = batches[step]
             optimizer.zero_grad()
@@ -356,6 +368,9 @@ def test_training_is_these_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             made.append(model(images)[0])
         errors.append((made[-1] - images).square().sum(1).mean().item())
         losses.append(own)
+    # Little momentum and much can be told apart.
+    for row in (2, 6):
+        assert abs(errors[row] / errors[row + 2] - 1) > 0.005
     names = ("sgd_error", "cm_low_error", "cm_error", "nag_low_error", "nag_error")
     best = [2 * row + (errors[2 * row] > errors[2 * row + 1]) for row in range(5)]
     expected = {name: errors[row] for name, row in zip(names, best, strict=True)}
@@ -363,7 +378,10 @@ def test_training_is_these_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     rows = [images[:10], *(made[best[row]][:10] for row in (0, 2, 4))]
     shown = torch.cat(rows).view(-1, 8, 8)
     torch.testing.assert_close(sheets[0][:, ::6, ::6], shown, rtol=1e-3, atol=1e-4)
-    series = json.loads((tmp_path / "result.json").read_text())["series"]
+    result = json.loads((tmp_path / "result.json").read_text())
+    told = [line[18:].split() for line in result["said"]["errors"].splitlines()[1:]]
+    assert [float(one) for row in told for one in row] == pytest.approx(errors, abs=0.006)
+    series = result["series"]
     for name, row in (("sgd", 0), ("cm", 4), ("nag", 8)):
         pairs = [min(pair) for pair in zip(losses[row], losses[row + 1], strict=True)]
         assert series[f"loss/{name}"]["values"] == pytest.approx(pairs, rel=1e-3)
