@@ -24,12 +24,14 @@ figure:
     middle. Without momentum the path drops to the floor and ends two thirds of the way along it.
     The heavy ball swings from wall to wall on its way to the middle and beyond. Nesterov's path
     crosses the floor once or twice and follows it then. Below, the logarithm of the distance to
-    the minimum over eighty steps. Without momentum it falls slowly, along a dashed line. With the
-    heavy ball it falls steeply, at first more slowly than its dashed line and then beside it.
+    the minimum over eighty steps. Without momentum it falls slowly, and its dashed line lies upon
+    it. With the heavy ball it falls steeply, at first more slowly than its dashed line and then
+    beside it.
   caption: >-
     Above, a valley thirty times as steep across as along, and sixty steps with `lr` = 0.02 and
     `momentum` = 0.9. Below, the best settings for this valley, and dashed what `rate` says is left
-    after each step in the long run. The paths are of our own `SGD`.
+    after each step in the long run; without momentum the two coincide. The paths are of our own
+    `SGD`.
 metrics:
   nag_error: {name: "squared error, Nesterov", unit: a digit, better: lower}
   cm_error: {name: "squared error, heavy ball", unit: a digit, better: lower}
@@ -43,6 +45,7 @@ metrics:
 runs:
   sparse weights: ""
   weights a quarter as large: --scale 0.25
+  lower rates: --lr 0.03125 --rates 2
 shows:
   digits: >-
     digits from the training set, and below them what comes out of the best autoencoder that was
@@ -68,7 +71,13 @@ claims:
     metric: nag_error
     against: cm_error
     margin: 0.05
-  - what: with weights a quarter as large at the start momentum is of no use
+  - what: rates below ours would not help the heavy ball
+    paper: "not in the paper: our control, since its best rates are the lowest of the grid"
+    run: sparse weights
+    control: lower rates
+    metric: cm_error
+    margin: 0.05
+  - what: with first weights a quarter as large, momentum does not train the network
     paper: "table 3, Curves: an error of 16 in place of 0.074"
     run: sparse weights
     control: weights a quarter as large
@@ -88,7 +97,7 @@ deviations:
     paper: 'the one before the look-ahead, $\theta_t$'
     ours: 'the look-ahead $\theta_t + \mu v_t$, at which the gradient is taken'
     others: "torch.optim.SGD: as ours"
-    matters: "hardly: they meet where the velocity ends"
+    matters: "hardly: the two are one point where the velocity is zero"
     test: test_the_papers_form_is_equations_1_to_4
   - what: the momentum of the look-ahead, while it rises
     paper: that of the next step
@@ -117,8 +126,8 @@ mistakes:
 worked:
   - at: SGD.update
     told: >-
-      The gradient is one at three steps and then turns round. The steps grow from one to the next,
-      and at the fourth the parameter still moves on.
+      The gradient is −1 for three steps and then turns round. Each of the three steps is longer
+      than the one before, and in the fourth the parameter still moves on.
     code: |-
       theta = torch.tensor([0.0])
       sgd = SGD([theta], lr=0.1, momentum=0.9)
@@ -138,8 +147,8 @@ exercises: [SGD.update, Velocity.update, rate, ramp]
 # SGD with momentum
 
 In a long valley the gradient points at the nearer wall. A learning rate that is small enough not
-to climb out of the valley across is far too small along it, and gradient descent creeps. Momentum
-keeps a velocity: each step adds its gradient to what is left of those before.
+to overshoot across the valley is far too small along it, and gradient descent creeps. Momentum
+keeps a velocity: each step adds its gradient to what is left of the earlier ones.
 
 $$
 b_{t+1} = \mu \, b_t + g_t, \qquad \theta_{t+1} = \theta_t - \varepsilon \, b_{t+1}
@@ -148,8 +157,8 @@ $$
 Across the valley the gradients change sign from step to step and cancel. Along it they agree, and
 add up to $1 / (1 - \mu)$ times one of them. Polyak described this in 1964, and people training deep
 networks had come to think that it was not worth much, because noise takes away its advantage near
-the minimum. The paper shows how far it carries on the long way there: with good first weights and a
-momentum that rises to 0.99 or more, it trains networks for which one used second-order methods.
+the minimum. The paper shows how much it helps on the long way there: with good first weights and a
+momentum that rises to 0.99 or more, it trains networks that had needed second-order methods.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -179,8 +188,8 @@ class SGD(torch.optim.Optimizer):
     r"""
     ## Momentum, as PyTorch has it
 
-    The momentum may be a tensor that fits a parameter's shape. So one tensor can hold the weights
-    of many networks, each with a momentum of its own.
+    The momentum may be a tensor that broadcasts to a parameter's shape. So one tensor can hold the
+    weights of many networks, each with a momentum of its own.
     """
 
     def __init__(
@@ -212,21 +221,21 @@ class SGD(torch.optim.Optimizer):
         r"""
         ### The update
 
-        The **heavy ball** steps by the velocity. **Nesterov's** momentum adds the gradient once
-        more and shortens the velocity by $\mu$:
+        The **heavy ball** steps by the velocity. **Nesterov's** momentum multiplies the velocity by
+        $\mu$ and adds the gradient once more:
 
         $$
         \theta_{t+1} = \theta_t - \varepsilon \, (g_t + \mu \, b_{t+1}).
         $$
 
-        Why that is Nesterov's comes [below](#the-paper-s-form). Dampening counts each gradient for
-        less, by $1 - \tau$. With $\tau = \mu$ the velocity is an average and not a sum, as
-        [Adam's](adam.py) is, and the rate has to be $1 / (1 - \mu)$ times as high. PyTorch spares
-        the first gradient, so that an average starts too large where Adam's starts too small.
+        Why this is Nesterov's is shown [below](#the-paper-s-form). Dampening multiplies each
+        gradient by $1 - \tau$. With $\tau = \mu$ the velocity is an average and not a sum, as
+        [Adam's](adam.py) is, and the rate has to be $1 / (1 - \mu)$ times as high. PyTorch does not
+        dampen the first gradient, so its average starts too large, where Adam's starts too small.
         """
         momentum, nesterov = group["momentum"], group["nesterov"]
-        # A penalty in the loss would do the same. Shrinking the weights beside the step is
-        # [another thing](adamw.py) as soon as there is momentum.
+        # A penalty in the loss would do the same. Shrinking the weights beside the step
+        # [is not the same](adamw.py) once there is momentum.
         g = g + group["weight_decay"] * theta
         if "b" in state:
             state["b"].mul_(momentum).add_(g * (1 - group["dampening"]))
@@ -265,8 +274,8 @@ class Velocity(SGD):
     $$
 
     With $v_t = -\varepsilon b_t$ this is the update above. The two are the same as long as
-    $\varepsilon$ stays. When it changes, here the velocity has been gathered at the old rate and
-    goes on with it. There the new rate holds for all at once.
+    $\varepsilon$ is constant. When it changes, the velocity here keeps the rates at which it was
+    gathered. In PyTorch's form the new rate applies to all of it at once.
     """
 
     def update(self, theta: Tensor, g: Tensor, state: State, group: State) -> None:
@@ -290,13 +299,14 @@ def rate(lr: float, momentum: float, curvature: float, nesterov: bool = False) -
     $$
 
     Its solutions are powers of the roots of $z^2 - (1 + \mu - \varepsilon \lambda) z + \mu$, and in
-    the long run each step multiplies the distance by the larger of them. Two roots that are complex
-    have the product $\mu$, so each has the size $\sqrt \mu$, *whatever the curvature*. This is what
-    momentum gains: directions from very steep to very flat converge alike.
+    the long run each step multiplies the distance by the size of the larger one. The product of the
+    roots is $\mu$. If they are complex, they are of the same size, and that is $\sqrt \mu$,
+    *whatever the curvature*. This is what momentum gains: from very steep to very flat, all
+    directions converge at the same speed.
 
-    Theorem 2.1: on a parabola Nesterov's momentum does what the heavy ball does with less of it,
-    with $\mu (1 - \varepsilon \lambda)$. In flat directions hardly anything is taken away. In
-    steep ones, where a ball would swing longest, most of it is.
+    Theorem 2.1: on a parabola Nesterov's momentum does what the heavy ball does with less momentum,
+    $\mu (1 - \varepsilon \lambda)$. In flat directions that is hardly less. In steep ones, where a
+    ball would swing from wall to wall, little of it is left.
     """
     inertia = momentum * (1 - lr * curvature) if nesterov else momentum
     half = (1 + inertia - lr * curvature) / 2
@@ -322,8 +332,8 @@ def polyak(low: float, high: float) -> tuple[float, float]:
     Then $\sqrt \mu$ is what is left of the distance after a step. Gradient descent alone at its
     best leaves $(\kappa - 1) / (\kappa + 1)$. For $\kappa = 100$ these are 0.82 and 0.98, and a
     tenth of the steps will do: in general $\sqrt \kappa$ times fewer. In the steepest and in the
-    flattest direction both roots are then equal, and the start is slower than that. The paper
-    gives the momentum without the square.
+    flattest direction the two roots are then equal, and in the first steps the distance falls more
+    slowly than that. The paper gives the momentum without the square.
     """
     root = math.sqrt(high / low)
     return 4 / (math.sqrt(high) + math.sqrt(low)) ** 2, ((root - 1) / (root + 1)) ** 2
@@ -333,15 +343,15 @@ def ramp(t: int, most: Tensor, period: int = 250) -> Tensor:
     r"""
     ## A momentum that rises
 
-    With much momentum the first steps, which are large and soon outdated, would be remembered for
-    long. So it starts at a half and rises (eq. 5):
+    With much momentum the first gradients, which are large and soon outdated, would be remembered
+    for long. So the momentum starts at a half and rises (eq. 5):
 
     $$
     \mu_t = \min \left( 1 - 2^{-1 - \log_2 (\lfloor t / 250 \rfloor + 1)}, \mu_{\max} \right).
     $$
 
-    The power is $1 / 2 (\lfloor t / 250 \rfloor + 1)$. At the end the paper lowers the momentum to
-    0.9 for 1,000 steps. What swings across the valley settles, and the error falls once more.
+    The power of two is $1 / (2 \lfloor t / 250 \rfloor + 2)$. For the last 1,000 steps the paper
+    lowers the momentum to 0.9. What swings across the valley settles, and the error falls once more.
     """
     return most.clamp(max=1 - 0.5 / (t // period + 1))
 
@@ -354,7 +364,7 @@ def sparse(below: int, units: int, scale: float = 1.0, connections: int = 15) ->
     drawn from a normal distribution. The sum that a unit gets is then as large in a wide network as
     in a narrow one, and units differ from each other. `scale` is the multiplier of table 3.
     """
-    # Each column is the numbers of the units below in an order of its own: 15 are below 15.
+    # Each column is a random order of the numbers from 0 on, and 15 of these are less than 15.
     chosen = torch.rand(below, units).argsort(0) < connections  # (I, O)
     return scale * torch.randn(below, units) * chosen  # (I, O)
 
@@ -363,9 +373,10 @@ class Autoencoders(nn.Module):
     r"""
     ## The networks
 
-    For MNIST the paper's has 784-1000-500-250-30 units down to the code, and as many up again.
-    Ours is smaller and as deep, with sigmoids as there. A network for each rate and momentum, all
-    with the same first weights, lie in one tensor for each layer.
+    For MNIST the paper's network has 784-1000-500-250-30 units down to the code, and the same
+    numbers up again. Ours is as deep, but smaller, and it has sigmoids, too. There is a network for
+    each rate and momentum. All start from the same weights, and one tensor for each layer holds
+    them.
     """
 
     sizes = (64, 64, 32, 16, 6, 16, 32, 64, 64)
@@ -391,7 +402,7 @@ class Config:
     r"""
     ## Configuration
 
-    The paper makes 750,000 updates with 200 images each. Ours are far fewer, so the momentum rises
+    The paper makes 750,000 updates with 200 images each. We make far fewer, so the momentum rises
     faster and is lowered earlier.
     """
 
@@ -417,8 +428,8 @@ def grids(config: Config, device: torch.device) -> dict[str, tuple[Tensor, Tenso
     r"""
     ### The grids
 
-    A network for each rate and each most momentum. Without momentum the two methods are one, and it
-    stands with the heavy ball.
+    A network for each rate and each maximum of the momentum. Without momentum the two methods are
+    the same, and we list it with the heavy ball.
     """
     rates = config.lr * 2.0 ** torch.arange(config.rates, device=device)  # (R,)
     told = {"cm": (0.0, 0.9, config.momentum), "nag": (0.9, config.momentum)}
@@ -433,11 +444,13 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## Training
 
-    As in table 1, for each most momentum the learning rate counts that ends with the least error,
-    and the error is that on the training set: the question is how well a method optimizes.
+    As in table 1, what counts for each maximum of the momentum is the learning rate that ends with
+    the least error. It is the error on the training set, since the question is how well a method
+    optimizes.
 
-    Momentum is worth more than the choice of the rate. And Nesterov's stands rates and momenta
-    together at which the heavy ball has long left the valley.
+    Whatever the rate, SGD without momentum ends with more than twice the error of Nesterov's at its
+    best. And with a momentum of up to 0.99, Nesterov's still trains at a rate at which the heavy
+    ball learns nothing.
     """
     run = Run(config, options)
     images = digits().images.flatten(1)[:1500]  # (M, 64)
@@ -480,7 +493,7 @@ def judge(run: Run, config: Config, images: Tensor, outputs: dict[str, Tensor]) 
     ### The best of the rates
 
     A network that diverged has an error all the same, since a sigmoid's output stays between zero
-    and one. It mostly ends by answering with the mean of all digits, whatever the digit.
+    and one. An error of 4.69 is that of the mean of all digits, as an answer to each of them.
     """
     R = config.rates
     errors = torch.cat([squared_error(made, images) for made in outputs.values()]).view(-1, R)
@@ -508,13 +521,14 @@ def table(config: Config, errors: Sequence[Sequence[float]]) -> str:
 # - **The rate inside or outside.** Goyal and others (2017,
 #   [arXiv](https://arxiv.org/abs/1706.02677)) raise the learning rate during the first epochs, and
 #   warn of the form with the rate inside: when the rate changes, the velocity has to be multiplied
-#   by the ratio of the new and the old.
+#   by the ratio of the new rate to the old one.
 # - **Momentum in other optimizers.** [Adam](adam.py) averages the gradients, which is momentum with
 #   dampening, and divides. NAdam (Dozat, 2016) gives it Nesterov's look-ahead.
-# - **Where it is not faster.** Away from parabolas Polyak's settings can run in circles for ever:
-#   Lessard and others (2014, [arXiv](https://arxiv.org/abs/1408.3595)) show a convex function in
-#   one dimension. With one example at a time there are problems on which neither form is faster
-#   than SGD alone (Kidambi and others, 2018, [arXiv](https://arxiv.org/abs/1803.05591)).
+# - **Where it is not faster.** On functions that are not parabolas, Polyak's settings can run in
+#   circles for ever: Lessard and others (2014, [arXiv](https://arxiv.org/abs/1408.3595)) show a
+#   convex function in one dimension. With one example at a time there are problems on which neither
+#   form is faster than SGD alone (Kidambi and others, 2018,
+#   [arXiv](https://arxiv.org/abs/1803.05591)).
 
 if __name__ == "__main__":
     main(train)

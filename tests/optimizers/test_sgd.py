@@ -379,6 +379,8 @@ def test_training_is_these_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     shown = torch.cat(rows).view(-1, 8, 8)
     torch.testing.assert_close(sheets[0][:, ::6, ::6], shown, rtol=1e-3, atol=1e-4)
     result = json.loads((tmp_path / "result.json").read_text())
+    # What the page says of the mean of all digits.
+    assert squared_error(images.mean(0), images).item() == pytest.approx(4.69, abs=0.005)
     told = [line[18:].split() for line in result["said"]["errors"].splitlines()[1:]]
     assert [float(one) for row in told for one in row] == pytest.approx(errors, abs=0.006)
     series = result["series"]

@@ -77,7 +77,7 @@ def distances(sheet: Sheet) -> None:
         ]
         slope = math.log10(max(rate(lr, momentum, curvature) for curvature in (LOW, HIGH)))
         first = points[0][1]
-        axes.curve(sheet, [(0, first), (STEPS, first + STEPS * slope)], "idea", dashed=True)
+        axes.curve(sheet, [(0, first), (STEPS, first + STEPS * slope)], kind, dashed=True)
         x, y = axes.curve(sheet, points, kind)
         sheet.text(words, (x, y + aside), "note", "end")
 
