@@ -351,7 +351,8 @@ def ramp(t: int, most: Tensor, period: int = 250) -> Tensor:
     $$
 
     The power of two is $1 / (2 \lfloor t / 250 \rfloor + 2)$. For the last 1,000 steps the paper
-    lowers the momentum to 0.9. What swings across the valley settles, and the error falls once more.
+    lowers the momentum to 0.9. What swings across the valley settles, and the error falls once
+    more.
     """
     return most.clamp(max=1 - 0.5 / (t // period + 1))
 
