@@ -136,9 +136,11 @@ def centred(W: Tensor) -> Tensor:
     What is computed with is (eq. 10)
 
     $$
-    \hat W_{i,j} = \frac{W_{i,j} - \mu_{W_i}}{\sigma_{W_i}}, \qquad
-    \mu_{W_i} = \frac1I \sum_{j=1}^I W_{i,j}, \qquad
-    \sigma_{W_i} = \sqrt{\frac1I \sum_{j=1}^I (W_{i,j} - \mu_{W_i})^2 + \epsilon}.
+    \begin{aligned}
+    \hat W_{i,j} &= \frac{W_{i,j} - \mu_{W_i}}{\sigma_{W_i}}, \qquad
+    \mu_{W_i} = \frac1I \sum_{j=1}^I W_{i,j}, \\
+    \sigma_{W_i} &= \sqrt{\frac1I \sum_{j=1}^I (W_{i,j} - \mu_{W_i})^2 + \epsilon}.
+    \end{aligned}
     $$
 
     First the mean of each row goes.

@@ -249,8 +249,10 @@ def drift(
     rounds of $P$ steps,
 
     $$
-    m_k = -s + (C + s) \frac{(1 - \beta_1) \beta_1^k}{1 - \beta_1^P}, \qquad
-    v_k = s^2 + (C^2 - s^2) \frac{(1 - \beta_2) \beta_2^k}{1 - \beta_2^P},
+    \begin{aligned}
+    m_k &= -s + (C + s) \frac{(1 - \beta_1) \beta_1^k}{1 - \beta_1^P}, \\
+    v_k &= s^2 + (C^2 - s^2) \frac{(1 - \beta_2) \beta_2^k}{1 - \beta_2^P},
+    \end{aligned}
     $$
 
     and at a learning rate of one a round leads Adam by $-\sum_k m_k / \sqrt{v_k}$. For the paper's

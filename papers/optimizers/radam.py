@@ -280,11 +280,13 @@ class RAdam(Adam):
         ### The update
 
         $$
-        \theta_t = \theta_{t-1} - \begin{cases}
+        \begin{aligned}
+        \theta_t &= \theta_{t-1} - \begin{cases}
         \alpha_t \, r_t \, \hat m_t \, l_t & \rho_t > 4 \\
-        \alpha_t \, \hat m_t & \text{otherwise}
-        \end{cases}
-        \qquad l_t = \sqrt{(1 - \beta_2^t) / v_t}
+        \alpha_t \, \hat m_t & \text{otherwise,}
+        \end{cases} \\
+        l_t &= \sqrt{(1 - \beta_2^t) / v_t}.
+        \end{aligned}
         $$
 
         The second case is SGD with momentum, and has its units: the step is proportional to the

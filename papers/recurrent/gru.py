@@ -37,7 +37,7 @@ metrics:
   later_error: {name: mean squared error in sequences ten times as long, better: lower}
   largest_state: {name: largest number in a cell after ten times as long, better: lower}
   lost: {name: "what the error loses on its way, untrained", unit: powers of ten, better: lower}
-  times_torch: {name: "time of our layer, as a multiple of torch's", better: lower}
+  times_torch: {name: time of our layer, unit: × torch, better: lower}
   weights: {name: weights of the layer, better: lower}
   loss: {name: training loss, better: lower, scale: log}
 runs:
@@ -231,8 +231,10 @@ class GRU(nn.Module):
         The new state lies between the old one and the proposal (eq. 7):
 
         $$
-        n_t = \tanh(W x + U (r_t \odot h_{t-1})), \qquad
-        h_t = z_t \odot h_{t-1} + (1 - z_t) \odot n_t.
+        \begin{aligned}
+        n_t &= \tanh(W x + U (r_t \odot h_{t-1})), \\
+        h_t &= z_t \odot h_{t-1} + (1 - z_t) \odot n_t.
+        \end{aligned}
         $$
 
         **What each gate is for.** Where $z = 1$, the state is kept as it is, and so is the error on

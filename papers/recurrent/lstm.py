@@ -322,7 +322,10 @@ class LSTM(nn.Module):
         $o = 0.5$, and
 
         $$
-        c = 0.953 \cdot 0.5 + 0.881 \cdot 0.462 = 0.883, \qquad h = 0.5 \cdot \tanh(0.883) = 0.354.
+        \begin{aligned}
+        c &= 0.953 \cdot 0.5 + 0.881 \cdot 0.462 = 0.883, \\
+        h &= 0.5 \cdot \tanh(0.883) = 0.354.
+        \end{aligned}
         $$
 
         **Why forget?** With the $f = 1$ of 1997 we would have $c = 0.907$. Such a cell can be
