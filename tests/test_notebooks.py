@@ -24,6 +24,7 @@ SHORT = {"layers": 1, "context": 32}
 SMALL: dict[str, dict[str, Any]] = {
     "papers.diffusion.ddim": {"number": 2},
     "papers.diffusion.ddpm": {"timesteps": 21, "width": 8},
+    "papers.normalization.deep_norm": {"layers": 2},
     "papers.optimizers.muon": {"rates": 1, "width": 16},
     "papers.recurrent.gru": {"length": 5, "width": 8},
     "papers.recurrent.lstm": {"length": 10},

@@ -20,4 +20,5 @@ standard deviation, and so hands on numbers of a known size. The papers here dif
 - [Weight standardization](weight_standardization.py): the weights of one output, and no activation.
 - [Batch-channel normalization](batch_channel_norm.py): one feature, over earlier batches, too, and
   then a few channels of one image.
+- [DeepNorm](deep_norm.py): all features of a layer, behind a shortcut that is made larger.
 """

@@ -438,7 +438,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # - **Everywhere.** Each sublayer of a [transformer](../transformers/transformer.py) has one, where
 #   a position of a sequence is an example. At first it stood behind the sum, and since
 #   [GPT-2](../transformers/gpt2.py) it has stood before the sublayer.
-#   [BERT](../transformers/bert.py) puts one on its embeddings, too.
+#   [BERT](../transformers/bert.py) puts one on its embeddings, too. [DeepNorm](deep_norm.py)
+#   leaves it behind the sum and makes the shortcut larger, so that hundreds of layers can be
+#   trained.
 # - **Without the mean.** [RMSNorm](rms_norm.py) keeps the division alone. It
 #   gives up the second row of table 1 and learns about as well.
 # - **In images** the paper itself finds batch normalization better (section 6.7). Its guess is that

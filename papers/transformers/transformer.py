@@ -746,6 +746,8 @@ def alignment(model: Transformer, source: Tensor, target: Tensor) -> Tensor:
 # - **Norms** moved before the sublayers and then lost their mean, **feed-forward networks** got
 #   a gate in place of the ReLU, and **positions** turn queries and keys inside attention rather
 #   than being added once at the bottom: [LLaMA](llama.py) has all three.
+# - **Deeper.** [DeepNorm](../normalization/deep_norm.py) leaves the norms behind the sum. With a
+#   larger shortcut and smaller weights it trains hundreds of layers.
 # - **Many feed-forward networks** instead of one, of which each token passes through one or a few
 #   (Fedus 2021, [arXiv](https://arxiv.org/abs/2101.03961)).
 # - **Writing** keeps the keys and values of earlier positions in a [cache](kv_cache.py); ours
