@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "papers.normalization.deep_norm": {"layers": 2},
     "papers.optimizers.muon": {"rates": 1, "width": 16},
     "papers.recurrent.gru": {"length": 5, "width": 8},
+    "papers.optimizers.noam": {"steps": 2, "warmup": 1, "factors": 2},
     "papers.recurrent.lstm": {"length": 10},
     "papers.regularization.dropout": {"passes": 2, "images": 100, "width": 16},
     "papers.training.data_parallel": {"processes": 2},

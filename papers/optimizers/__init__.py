@@ -18,6 +18,8 @@ its answer as a `torch.optim.Optimizer` short enough to check against the algori
 - [AdamW](adamw.py) shrinks the weights beside that step. A penalty in the loss would be divided,
   too.
 - [RAdam](radam.py) shortens Adam's first steps, by how little the divisor knows yet.
+- [Noam's schedule](noam.py) lets the rate rise, and then fall with the root of the step, and scales
+  it by the width of the model.
 - [AMSGrad](amsgrad.py) divides by the largest average so far. Adam's average forgets, and then its
   steps grow again.
 - [Lion](lion.py) takes only the sign of an average: every weight moves by the rate, and half of

@@ -457,7 +457,7 @@ def table(rates: list[float], errors: Tensor) -> str:
 #   the variance is the reason, look at the size of the steps instead, and find a linear warm-up
 #   over $2 / (1 - \beta_2)$ steps as good as RAdam. It is the control above.
 # - **In practice.** Recipes for large models kept the warm-up, with [AdamW](adamw.py): a schedule
-#   falls later on and is there anyway.
+#   falls later on and is there anyway. [Noam's](noam.py) was the first of transformers.
 
 if __name__ == "__main__":
     main(train)

@@ -284,7 +284,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   with the norm before $f$ warm-up can be left out (Xiong and others, 2020,
 #   [arXiv](https://arxiv.org/abs/2002.04745)).
 # - **The first [Transformer](../transformers/transformer.py#learning-rate)** rose for $W$ steps
-#   and fell as $1/\sqrt{t}$ ("Attention Is All You Need", section 5.3). In most language models
+#   and fell as $1/\sqrt{t}$ ("Attention Is All You Need", section 5.3), which is called
+#   [Noam's schedule](../optimizers/noam.py). It needs to know no end. In most language models
 #   the cosine has taken its place, here in [GPT-2](../transformers/gpt2.py#the-learning-rate).
 # - **The end must be known.** A cosine that was planned for $N$ steps is not at its bottom
 #   after $N/2$. Where training may go on, the rate is held constant, and falls only when one

@@ -754,7 +754,9 @@ def alignment(model: Transformer, source: Tensor, target: Tensor) -> Tensor:
 #   computes them again at every step. And where no single answer is right, tokens are
 #   [sampled](sampling/temperature.py) instead of taking the likeliest.
 # - **Warm-up stayed**, though pre-norm could do without it. What follows it is mostly a
-#   [cosine](../training/schedule.py) today, no longer the inverse of a root.
+#   [cosine](../training/schedule.py) today, no longer the inverse of a root. What the formula of
+#   the [learning rate](#learning-rate) does, and what its width is for, is on
+#   [a page of its own](../optimizers/noam.py).
 
 if __name__ == "__main__":
     main(train, data=("reverse", "sort", "multi30k"))
