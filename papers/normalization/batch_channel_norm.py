@@ -173,14 +173,17 @@ class EstimatedBatchNorm(BatchNorm):
         With every batch the estimates move a part $r$ of the way to its mean and its variance:
 
         $$
-        \hat\mu_c \leftarrow \hat\mu_c + r (\mu_c - \hat\mu_c), \qquad
-        \hat\sigma_c^2 \leftarrow \hat\sigma_c^2 + r (\sigma_c^2 - \hat\sigma_c^2).
+        \begin{aligned}
+        \hat\mu_c &\leftarrow \hat\mu_c + r (\mu_c - \hat\mu_c) \\
+        \hat\sigma_c^2 &\leftarrow \hat\sigma_c^2 + r (\sigma_c^2 - \hat\sigma_c^2)
+        \end{aligned}
         $$
 
         Here $\sigma_c^2$ is taken around $\hat\mu_c$, not around the mean of the batch, which lies
         too close to its own values. The two differ by $(\mu_c - \hat\mu_c)^2$. So there is no need
         for the [unbiased](batch_norm.py#what-is-tracked) estimate, and even a batch of one value
-        has a variance.
+        has a variance. With `momentum=None`, $r$ is one over the number of batches so far, so all
+        of them weigh the same.
 
         **An example.** The estimates are 0 and 1, the rate is a tenth, and a batch has the values
         $1, 2, 3, 6$, with mean 3 and variance 3.5. Around 0 the variance is $3.5 + 9 = 12.5$, so
@@ -189,8 +192,9 @@ class EstimatedBatchNorm(BatchNorm):
         """
         around = variance + (mu - self.running_mean).square()  # (C,)
         self.num_batches_tracked += 1
-        self.running_mean.lerp_(mu, self.momentum or 0.0)  # (C,)
-        self.running_var.lerp_(around, self.momentum or 0.0)  # (C,)
+        new = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mu, new)  # (C,)
+        self.running_var.lerp_(around, new)  # (C,)
 
     def forward(self, x: Tensor) -> Tensor:
         r"""
@@ -299,17 +303,17 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     ## Training
 
     SGD with momentum, at the rate that group normalization has. In batches of two, batch-channel
-    normalization learns faster than group norm alone. What it learns is to be seen on unseen digits
-    only on average: two seeds err less than every seed of group norm, and one as much.
+    normalization learns faster than group norm alone. On unseen digits that shows only on average:
+    two seeds err less than every seed of group norm, and one about as often.
 
-    No channel of the last layer is silent with it. With group norm a seventh are, and with
-    standardized weights half as many. Those weights take away what all places of a map have in
-    common, so they do some of what an estimated mean does. The training loss falls far more by
-    them with group norm than with this layer.
+    No channel of the last layer is silent with it. With group norm about a tenth are, and with
+    standardized weights hardly fewer. Those weights lower the training loss far more with group
+    norm than with this layer. They take away what all their inputs have in common, so they may do
+    some of what an estimated mean does.
 
-    Is silence what holds group norm back? It cannot be all. Estimated batch norm alone has no
+    Is silence what holds group norm back? That cannot be all. Estimated batch norm alone has no
     silent channel either, and errs about twice as often as group norm. It needs the second layer,
-    perhaps since only that one has a gradient that knows of the normalization.
+    perhaps because only that one has a gradient that knows of the normalization.
 
     With the statistics of two images little is learned. That is a hard case, though. Where
     maps have shrunk to one pixel, a channel has two values, which become $-1$ and $1$ whatever they

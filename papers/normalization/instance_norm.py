@@ -66,7 +66,7 @@ claims:
     control: "instance, running averages in use"
     metric: error
     margin: 0.05
-  - what: at the contrast that it was trained at it errs as much as batch norm
+  - what: at the contrast of the training images it errs as often as batch norm
     paper: "not there"
     run: instance
     control: batch
@@ -85,7 +85,7 @@ claims:
     metric: faint_error
     margin: 0.01
     note: "a grey image has one contrast, and that is gone once it is normalized"
-  - what: in the form that one uses it is as fast as torch's layer
+  - what: the fused form is as fast as torch's layer
     paper: "not there"
     run: instance
     metric: fused_times_torch
@@ -132,11 +132,11 @@ exercises: [statistics, normalized]
 
 A photograph is to become a painting. How strong the contrasts of the painting are should depend on
 the painter and not on the weather in the photograph. So a network that stylizes images has to throw
-the contrast of its input away. The paper finds that it hardly learns to, and builds it in: where
-the network had [batch normalization](batch_norm.py), each channel of each image is normalized on
+away the contrast of its input. The paper finds that networks hardly learn to, and builds it in:
+where there was [batch normalization](batch_norm.py), each channel of each image is normalized on
 its own.
 
-Why does it not learn to? What it should compute is a quotient, as in the simplest formula that
+Why do they not learn it? What they should compute is a quotient, as in the simplest formula that
 removes a contrast (eq. 1),
 
 $$
@@ -148,8 +148,8 @@ Without biases, twice the contrast gives twice the output at every layer. Batch 
 does not help, since its divisor is the same for all images: a faint image among strong ones stays
 faint.
 
-The obvious answer is to normalize the image, once, before the network sees it. That is what one did
-before, and [below](#training) we compare with it.
+The obvious answer is to normalize each image once, before the network sees it. [Below](#training)
+we compare with that.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -182,11 +182,13 @@ def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     Each channel of each image has its own mean and variance, over its pixels (section 2):
 
     $$
-    \mu_{ti} = \frac{1}{HW} \sum_{l=1}^W \sum_{m=1}^H x_{tilm}, \qquad
-    \sigma_{ti}^2 = \frac{1}{HW} \sum_{l=1}^W \sum_{m=1}^H (x_{tilm} - \mu_{ti})^2.
+    \begin{aligned}
+    \mu_{ti} &= \frac{1}{HW} \sum_{l=1}^W \sum_{m=1}^H x_{tilm} \\
+    \sigma_{ti}^2 &= \frac{1}{HW} \sum_{l=1}^W \sum_{m=1}^H (x_{tilm} - \mu_{ti})^2
+    \end{aligned}
     $$
 
-    Batch normalization sums over the images $t$, too, and divides by $HWT$. That is all the
+    Batch normalization sums over the images $t$, too, and divides by $HWT$. That is the only
     difference.
     """
     pixels = x.flatten(2)  # (B, C, M)
@@ -209,8 +211,8 @@ def normalized(x: Tensor, mu: Tensor, variance: Tensor, epsilon: float) -> Tenso
     = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon / a^2}}.
     $$
 
-    But for $\epsilon$, neither $a$ nor $b$ is left. And $\epsilon$ says where it ends: what has
-    less contrast than $\sqrt\epsilon$ is taken for an even grey, and stays one.
+    But for $\epsilon$, neither $a$ nor $b$ is left. And $\epsilon$ says where that ends: an image
+    with far less contrast than $\sqrt\epsilon$ is taken for an even grey, and remains one.
 
     **An example.** A map with the pixels $1, 2, 3, 6$ and a fainter one with $0.1, 0.2, 0.3, 0.6$
     both become $-1.069$, $-0.535$, $0$, $1.604$. In a batch of the two, batch normalization leaves
@@ -279,10 +281,10 @@ class InstanceNorm(nn.Module):
 
 class FusedInstanceNorm(InstanceNorm):
     r"""
-    ### The form that one uses
+    ### The form to use
 
-    Torch has it in one function, with the same numbers. How long both take is
-    [measured](batch_norm.py#how-fast-it-is) in times of `torch.nn.InstanceNorm2d`.
+    Torch has all of it in one function, with the same numbers. How long both forms take, as
+    multiples of what `torch.nn.InstanceNorm2d` does, is [measured](batch_norm.py#how-fast-it-is).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -299,7 +301,8 @@ def exchanged(network: nn.Module, make: Callable[[int], nn.Module]) -> nn.Module
     do that to the [network](group_norm.py#the-network) of another page. Given the same seed, both
     have the same weights to start from.
     """
-    for part in network.modules():
+    # A list, since what is put in may itself contain what is taken out.
+    for part in [*network.modules()]:
         for name, child in part.named_children():
             if isinstance(child, FusedBatchNorm):
                 part.add_module(name, make(len(child.weight)))
@@ -311,9 +314,9 @@ def changed(images: Tensor, contrast: Tensor | float, brightness: float = 0.0) -
     ## Another contrast
 
     An image $a x + b$. A plain network sees its contrast as the size of everything. Through layers
-    that pad their maps with zeros, brightness is seen at the border, since a map that was evenly
-    grey has an edge there. So with zeros around it, a network with instance normalization forgets
-    the contrast $a$ altogether, and of the brightness $b$ the most part.
+    that pad their maps with zeros, brightness is seen at the border, since an evenly grey map has
+    an edge there. So a network that pads with zeros and normalizes each instance forgets the
+    contrast $a$ altogether, but for $\epsilon$, and most of the brightness $b$.
     """
     return contrast * images + brightness  # (B, H, W)
 
@@ -323,7 +326,7 @@ class Config:
     r"""
     ## Configuration
 
-    Every run sees as many images as the others, at the same rate.
+    All runs see the same number of images, at the same learning rate.
     """
 
     norm: Literal["instance", "batch"] = "instance"
@@ -395,22 +398,21 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## Training
 
-    SGD with momentum, at one rate for all. With digits as they are, both layers err alike. With a
-    fifth of the contrast, batch normalization still subtracts the averages of strong images, and
-    next to nothing is left that the network knows. Instance normalization errs where it erred
-    before, and nowhere else.
+    SGD with momentum, at one rate for all. With digits as they are, both layers err about as often.
+    With a fifth of the contrast, batch normalization still subtracts the averages of strong images,
+    and the network errs on most digits. Instance normalization errs as often as it did before.
 
-    It must use the image's own statistics from then on. Each image of the training was normalized
-    by its own, and no image is like the average of all: with running averages the network errs on
-    many digits that it would know.
+    It must use each image's own statistics after the training, too. While it learned, every image
+    was normalized by its own, and no image is like the average of all: with running averages the
+    network errs on many digits that it would otherwise know.
 
     Can all this be had for less? Batch normalization that was trained at all contrasts copes with
-    faint images, though not as well, and not with brightness, which it was never shown. But to
-    normalize each image once, before the network sees it, does as much on digits. In an image of
-    one grey channel there is one contrast, and it is gone at the entrance. Brightness goes with it,
-    and altogether, since no zeros have been put around the image yet. So digits do not need this
-    layer. What it adds is the same for every channel of every map, and there it removes what an
-    image of many textures says by the strength of each. A painting's style is made of that.
+    faint images, though not as well, and not with brightness, which it was never shown. But
+    normalizing each image once, before the network sees it, does as much on digits. An image of one
+    grey channel has one contrast, and that is gone at the entrance. Brightness goes with it, and
+    altogether, since no zeros have been put around the image yet. So digits do not need this layer.
+    What it does beyond that, it does to every channel of every map: it removes how strongly each of
+    an image's many textures shows. Such strengths are what the style of a painting is made of.
     """
     run = Run(config, options)
     data, unseen = digits("train"), digits("test")

@@ -28,6 +28,18 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     return taken
 
 
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The loss of each step of a run, as the run itself says it."""
+    log, losses = Run.log, list[float]()
+
+    def spy(run: Run, **values: float | Tensor) -> None:
+        losses.append(torch.as_tensor(values["loss"]).item())
+        log(run, **values)
+
+    monkeypatch.setattr(Run, "log", spy)
+    return losses
+
+
 def sgd(lr: float) -> tuple[object, ...]:
     """What one step of theirs is to be, as it is watched."""
     return torch.optim.SGD, lr, MOMENTUM, DECAY, None

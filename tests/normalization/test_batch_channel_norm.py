@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 
 from papers.common import Run
 from papers.common.data import digits
-from papers.normalization import group_norm
+from papers.normalization import batch_channel_norm, group_norm
 from papers.normalization.batch_channel_norm import (
     BatchChannelNorm,
     Config,
@@ -27,7 +27,7 @@ from papers.normalization.batch_norm import BatchNorm, FusedBatchNorm
 from papers.normalization.group_norm import FusedGroupNorm, GroupNorm, errors
 from papers.tools.shapes import check_shapes
 from tests.given import quiet, randn
-from tests.normalization.by_hand import descended, sgd, watched
+from tests.normalization.by_hand import descended, logged, sgd, watched
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -147,6 +147,18 @@ def test_estimates_follow_at_their_rate() -> None:
         torch.testing.assert_close(layer.state_dict(), before, rtol=0, atol=0)
 
 
+def test_without_a_rate_all_batches_weigh_the_same() -> None:
+    layer, means, around = EstimatedBatchNorm(C, momentum=None).double(), [], []
+    for _ in range(3):
+        x = 3 * randn(B, C, H, W) + 2
+        values = x.transpose(0, 1).flatten(1)
+        around.append((values - layer.running_mean[:, None]).square().mean(1))
+        means.append(values.mean(1))
+        layer(x)
+        torch.testing.assert_close(layer.running_mean, torch.stack(means).mean(0))
+        torch.testing.assert_close(layer.running_var, torch.stack(around).mean(0))
+
+
 def test_an_image_is_not_normalized_by_its_batch() -> None:
     """Where estimates hardly move, what comes with an image hardly matters."""
     layer, x = EstimatedBatchNorm(C, momentum=1e-9).double(), randn(B, C, H, W)
@@ -207,6 +219,7 @@ def test_the_network_has_the_norm_that_config_says() -> None:
 
 
 def test_the_same_weights_to_start_from() -> None:
+    assert Config().norm == "batch-channel"
     made = []
     for norm in ("batch-channel", "group", "batch"):
         torch.manual_seed(4)
@@ -239,7 +252,20 @@ def test_a_channel_is_silent_if_hardly_any_digit_passes() -> None:
 @pytest.mark.parametrize("norm", ["batch-channel", "group"])
 def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, norm: Any) -> None:
     config = replace(TINY, norm=norm, epochs=2)
-    taken = watched(monkeypatch)
+    judged: list[Tensor] = []
+
+    def judge(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
+        judged.extend((images, labels))
+        # What all images together would say is another number, and not the one that is asked for.
+        return errors(model, images, labels)[0], 2.0
+
+    def listen(model: group_norm.Network, images: Tensor) -> float:
+        judged.append(images)
+        return silent(model, images)
+
+    taken, logs = watched(monkeypatch), logged(monkeypatch)
+    monkeypatch.setattr(batch_channel_norm, "errors", judge)
+    monkeypatch.setattr(batch_channel_norm, "silent", listen)
     numbers = train(config, quiet(tmp_path, seed=5))
     # Eight steps of so little decay would not show.
     assert taken == [sgd(0.01 * 400 / 32)] * 8
@@ -252,7 +278,13 @@ def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         seen.images, seen.labels, size=400
     )
     losses = descended(model, (batches[step] for step in range(8)), 0.01 * 400 / 32)
-    expected = {"silent": silent(model, unseen.images), "late_loss": sum(losses[4:]) / 4}
+    assert logs == pytest.approx(losses, abs=1e-4)
+    assert numbers["late_loss"] == pytest.approx(sum(losses[4:]) / 4, abs=1e-4)
+    assert [len(each) for each in judged] == [len(unseen.labels)] * 3
+    assert judged[0].equal(unseen.images)
+    assert judged[1].equal(unseen.images)
+    assert judged[2].equal(unseen.labels)
+    expected = {"silent": silent(model, unseen.images), "late_loss": numbers["late_loss"]}
     expected["error"] = errors(model, unseen.images, unseen.labels)[0]
     # Rounding may turn two of 360 digits; those trained on would differ by more.
     assert numbers == pytest.approx(expected, abs=0.006)

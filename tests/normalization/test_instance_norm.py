@@ -34,7 +34,7 @@ from papers.normalization.instance_norm import (
 )
 from papers.tools.shapes import check_shapes
 from tests.given import quiet, randn
-from tests.normalization.by_hand import descended, sgd, watched
+from tests.normalization.by_hand import descended, logged, sgd, watched
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -190,13 +190,38 @@ def test_every_batch_norm_is_exchanged_and_nothing_else() -> None:
             assert not mine.tracked
         elif isinstance(mine, nn.Conv2d):
             torch.testing.assert_close(mine.weight, other.weight)
-    nested = nn.Sequential(nn.Sequential(FusedBatchNorm(5)), nn.Linear(2, 2))
-    exchanged(nested, lambda C: nn.Sequential(BatchNorm(C), GroupNorm(1, C)))
-    kinds = [type(each) for each in nested.modules()][2:]
-    assert kinds == [nn.Sequential, BatchNorm, GroupNorm, nn.Linear]
+    # At any depth, the outermost included.
+    nested = nn.Sequential(
+        FusedBatchNorm(2), nn.Sequential(FusedBatchNorm(5), nn.Sequential(FusedBatchNorm(7)))
+    )
+    exchanged(nested, lambda C: GroupNorm(1, C))
+    assert [type(each) for each in nested.modules()] == [
+        *(nn.Sequential, GroupNorm),
+        *(nn.Sequential, GroupNorm),
+        *(nn.Sequential, GroupNorm),
+    ]
+    assert [len(each.weight) for each in nested.modules() if isinstance(each, GroupNorm)] == [
+        *(2, 5, 7)
+    ]
+
+
+def test_what_is_put_in_may_contain_what_is_taken_out() -> None:
+    made: list[int] = []
+
+    def make(C: int) -> nn.Module:
+        made.append(C)
+        assert len(made) <= 2, "what was put in is exchanged again"
+        return nn.Sequential(FusedBatchNorm(C), nn.Sequential(FusedBatchNorm(C)))
+
+    network = nn.Sequential(FusedBatchNorm(5), nn.ReLU(), FusedBatchNorm(6))
+    exchanged(network, make)
+    assert made == [5, 6]
+    assert [type(each) for each in network] == [nn.Sequential, nn.ReLU, nn.Sequential]
+    assert sum(isinstance(each, FusedBatchNorm) for each in network.modules()) == 4
 
 
 def test_what_config_says_is_built() -> None:
+    assert Config() == Config(norm="instance", tracked=False, vary=False, once=False)
     plain = network(Config(norm="batch", layers=3, width=5))
     assert isinstance(plain, group_norm.Network)
     assert [type(each) for each in plain.layers] == [nn.Conv2d, FusedBatchNorm, nn.ReLU] * 3
@@ -270,18 +295,26 @@ def test_training_is_this_loop(
         assert len([*ours.parameters()]) == len([*theirs.parameters()]) == 2
         return float(len(timed))
 
-    taken = watched(monkeypatch)
+    judged: list[tuple[Tensor, Tensor, bool]] = []
+
+    def judge(model: nn.Module, images: Tensor, labels: Tensor, once: bool) -> dict[str, float]:
+        judged.append((images, labels, once))
+        return errors(model, images, labels, once)
+
+    taken, losses = watched(monkeypatch), logged(monkeypatch)
+    monkeypatch.setattr(instance_norm, "errors", judge)
     monkeypatch.setattr(instance_norm, "pace", clock)
     numbers = train(config, quiet(tmp_path, seed=5))
     assert taken == [sgd(0.05)] * 8
     assert (tmp_path / "result.json").is_file()
 
-    torch.manual_seed(5)
-    model = network(config)
     known, unseen = digits("train"), digits("test")
     batches = Run(config, quiet(tmp_path / "again", seed=5)).batches(
         known.images, known.labels, size=400
     )
+    # What the network starts from is drawn first, and the contrasts after it.
+    torch.manual_seed(5)
+    model = network(config)
 
     def seen() -> Iterator[tuple[Tensor, Tensor]]:
         for images, labels in (batches[step] for step in range(8)):
@@ -291,7 +324,11 @@ def test_training_is_this_loop(
                 images = F.instance_norm(images[:, None])[:, 0]
             yield images, labels
 
-    descended(model, seen(), 0.05)
+    # Rounding changes a loss by less than 1e-6, and other contrasts by more than 0.005.
+    assert losses == pytest.approx(descended(model, seen(), 0.05), abs=1e-4)
+    assert [each[2] for each in judged] == [once]
+    assert judged[0][0].equal(unseen.images)
+    assert judged[0][1].equal(unseen.labels)
     expected = errors(model, unseen.images, unseen.labels, once)
     if norm == "instance":
         expected |= {"times_torch": 1.0, "fused_times_torch": 2.0}

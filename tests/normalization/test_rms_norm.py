@@ -32,6 +32,7 @@ from papers.normalization.rms_norm import (
 )
 from papers.tools.shapes import check_shapes
 from tests.given import quiet, randn
+from tests.normalization.by_hand import logged
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -275,6 +276,7 @@ def test_each_norm_is_what_its_name_says() -> None:
         model = network(replace(TINY, norm=norm, layers=3))  # type: ignore[arg-type]
         norms = [layer.norm for layer in model if isinstance(layer, Layer)]
         assert [type(each) for each in norms] == 3 * [kind]
+    assert Config().norm == "rms"
     sizes = [layer.linear.weight.shape for layer in network(TINY) if isinstance(layer, Layer)]
     assert sizes == [(17, 64), (17, 17)]
 
@@ -334,6 +336,7 @@ def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setattr(rms_norm, "pace", clock)
     monkeypatch.setattr(Run, "update", spy)
+    logs = logged(monkeypatch)
     numbers = train(config, quiet(tmp_path, seed=5))
     assert (tmp_path / "result.json").is_file()
     assert clips == {1.0}
@@ -344,13 +347,16 @@ def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     batches = Run(config, quiet(tmp_path / "again", seed=5)).batches(
         seen.images, seen.labels, size=7
     )
-    optimizer = torch.optim.Adam(model.parameters(), 0.03)
+    optimizer, losses = torch.optim.Adam(model.parameters(), 0.03), []
     for step in range(6):
         images, labels = batches[step]
         optimizer.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
+        loss = F.cross_entropy(model(images), labels)
+        losses.append(loss.item())
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+    assert logs == pytest.approx(losses, abs=1e-3)
     wrong = model(unseen.images).argmax(1) != unseen.labels
     expected = {"error": wrong.float().mean().item()}
     if norm == "rms":

@@ -15,7 +15,7 @@ from transformers.models.bit.modeling_bit import WeightStandardizedConv2d
 
 from papers.common import Run
 from papers.common.data import digits
-from papers.normalization import batch_norm
+from papers.normalization import batch_norm, weight_standardization
 from papers.normalization.group_norm import Config as NetworkConfig
 from papers.normalization.group_norm import GroupNorm, Network, errors
 from papers.normalization.weight_standardization import (
@@ -33,7 +33,7 @@ from papers.normalization.weight_standardization import (
 )
 from papers.tools.shapes import check_shapes
 from tests.given import quiet, randn
-from tests.normalization.by_hand import descended, sgd, watched
+from tests.normalization.by_hand import descended, logged, sgd, watched
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -177,7 +177,7 @@ def test_convolutions_are_what_config_says_and_nothing_else(weights: Any) -> Non
             assert parametrize.is_parametrized(ours) == (weights != "plain")
     torch.testing.assert_close(made.classes.weight, bare.classes.weight)
     assert [each.groups for each in made.modules() if isinstance(each, GroupNorm)] == [4, 4, 4]
-    assert Standardized().weights == "standardized"
+    assert Standardized().weights == Config().weights == "standardized"
 
 
 def test_at_the_start_all_rows_of_a_layer_are_about_as_large() -> None:
@@ -206,7 +206,15 @@ def test_training_is_this_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: Any, norm: Any
 ) -> None:
     config = replace(TINY, weights=weights, norm=norm, epochs=2)
-    taken = watched(monkeypatch)
+    judged: list[Tensor] = []
+
+    def judge(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
+        judged.extend((images, labels))
+        # What all images together would say is another number, and not the one that is asked for.
+        return errors(model, images, labels)[0], 2.0
+
+    taken, logs = watched(monkeypatch), logged(monkeypatch)
+    monkeypatch.setattr(weight_standardization, "errors", judge)
     numbers = train(config, quiet(tmp_path, seed=5))
     # Eight steps of so little decay would not show.
     assert taken == [sgd(0.01 * 400 / 32)] * 8
@@ -219,8 +227,13 @@ def test_training_is_this_loop(
         seen.images, seen.labels, size=400
     )
     losses = descended(model, (batches[step] for step in range(8)), 0.01 * 400 / 32)
+    assert logs == pytest.approx(losses, abs=1e-4)
+    assert numbers["late_loss"] == pytest.approx(sum(losses[4:]) / 4, abs=1e-4)
+    assert judged[0].equal(unseen.images)
+    assert judged[1].equal(unseen.labels)
     error, _ = errors(model, unseen.images, unseen.labels)
-    assert numbers == pytest.approx({"error": error, "late_loss": sum(losses[4:]) / 4}, abs=0.012)
+    assert numbers["error"] == pytest.approx(error, abs=0.012)
+    assert numbers.keys() == {"error", "late_loss"}
 
 
 @pytest.mark.training
