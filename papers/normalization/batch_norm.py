@@ -77,8 +77,10 @@ claims:
     run: normalized
     control: plain, eight times the weights
     metric: steps_to_80
-    margin: 200
-    note: "three layers do not need the transform if somebody finds the right scale for them"
+    # The least that can be told, since the networks are judged every ten steps.
+    margin: 10
+    note: "on average it does, but the seeds differ by more; three layers do not need the transform
+      if somebody finds the right scale for them"
   - what: it reaches a higher accuracy than that
     paper: "not there: our control"
     run: normalized
