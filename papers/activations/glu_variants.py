@@ -133,7 +133,7 @@ many, from ReLU to GELU and Swish, and gained little by each.
 
 A *gated linear unit* makes features twice, with two matrices, and multiplies them in pairs. One of
 each pair goes through an activation first, and says how much of the other passes. So the network
-can multiply two things that it knows of a token. A sum of bends can only approximate a product.
+can multiply two things that it knows about a token. A sum of bends can only approximate a product.
 
 A third matrix costs half as much again, and almost anything is better when it is larger. So the
 paper takes a third off the width inside, and compares eight networks with the same number of
@@ -233,10 +233,13 @@ class Gated(nn.Module):
     **An example.** What becomes of a feature of 1 if the sum that comes to its gate is 2, and what
     if it is $-2$?
 
-    | gate | GLU | Bilinear | ReGLU | GEGLU | SwiGLU |
-    |------|-----|----------|-------|-------|--------|
-    | 2 | 0.881 | 2 | 2 | 1.954 | 1.762 |
-    | $-2$ | 0.119 | $-2$ | 0 | $-0.046$ | $-0.238$ |
+    | gate | at 2 | at $-2$ |
+    |---|---|---|
+    | GLU | 0.881 | 0.119 |
+    | Bilinear | 2 | $-2$ |
+    | ReGLU | 2 | 0 |
+    | GEGLU | 1.954 | $-0.046$ |
+    | SwiGLU | 1.762 | $-0.238$ |
 
     A sigmoid only lets a share through. The four others grow with the sum, so that the feature is
     multiplied by what the gate says and not just switched.
@@ -299,8 +302,10 @@ def forms(layer: Gated) -> Tensor:
     is a quadratic form for each of its outputs:
 
     $$
-    \operatorname{FFN}_{\text{Bilinear}}(x)_k = x^\top A_k \, x, \qquad
-    A_k = \sum_m (W_2)_{mk} \, w_m v_m^\top,
+    \begin{aligned}
+    \operatorname{FFN}_{\text{Bilinear}}(x)_k &= x^\top A_k \, x \\
+    A_k &= \sum_m (W_2)_{mk} \, w_m v_m^\top
+    \end{aligned}
     $$
 
     with the columns $w_m$ and $v_m$ of $W$ and $V$. All products of two features are within its
@@ -317,8 +322,8 @@ class Config(GPT2Config):
     r"""
     ## Configuration
 
-    Small enough for eight networks with three seeds each. A width that three divides makes the
-    numbers of weights equal to the last one.
+    Small enough for eight networks with three seeds each. Since three divides the width, all eight
+    have exactly the same number of weights.
     """
 
     variant: Variant = "swiglu"
@@ -357,11 +362,11 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     The loop and the text are those of [GPT-2's page](../transformers/gpt2.py#training). All
     networks see the same windows in the same order.
 
-    GEGLU and SwiGLU are best, as in the paper, then come ReGLU and Bilinear, and all four are ahead
-    of the plain networks on average. Our networks have had 400 steps and are still learning fast,
-    so part of the lead may be speed. Swish and GLU are last, well behind ReLU, which the paper does
-    not find. Sums start small here. Near zero Swish is almost a straight line, and the sigmoid of
-    GLU almost a constant; whether that is the reason, we have not tried.
+    On average over the seeds, GEGLU and SwiGLU are best, as in the paper. ReGLU and Bilinear come
+    next, and all four are ahead of the plain networks. Our networks have had 400 steps and are
+    still learning fast, so part of the lead may be speed. Swish and GLU are last, well behind ReLU,
+    which the paper does not find. Sums start small here. Near zero Swish is almost a straight line,
+    and the sigmoid of GLU almost a constant; whether that is the reason, we have not tried.
     """
     run = Run(config, options)
     words = text(run.options.data or "docs")

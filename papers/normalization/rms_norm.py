@@ -1,7 +1,7 @@
 r"""
 ---
 title: RMSNorm
-summary: Layer normalization without the mean, since it is the division that helps.
+summary: Layer normalization without the mean, on the hypothesis that the division is what helps.
 paper: Root Mean Square Layer Normalization
 authors: [Biao Zhang, Rico Sennrich]
 year: 2019
@@ -58,19 +58,19 @@ claims:
     metric: error
     within: 0.02
     note: "the means are close, but the seeds of ours vary by more than what is allowed"
-  - what: the division is what helps where weights are too large
+  - what: where weights are too large, it errs less than without a norm
     paper: "re-scaling is the reason for LayerNorm's success (section 1), as a hypothesis"
     run: "weights ten times too large, RMSNorm"
     control: "weights ten times too large, no norm"
     metric: error
     margin: 0.02
-  - what: and the other half, to subtract the mean, is not enough
+  - what: and less than with the other half alone, which subtracts the mean
     paper: "not there: our control"
     run: "weights ten times too large, RMSNorm"
     control: "weights ten times too large, the mean alone"
     metric: error
     margin: 0.02
-  - what: it also learns as well as layer normalization where all weights have a common part
+  - what: it learns as well as layer normalization where all weights have a common part, too
     paper: "re-centering invariance is dispensable (abstract)"
     run: "weights with a common part, RMSNorm"
     control: "weights with a common part, layer norm"
@@ -103,7 +103,7 @@ claims:
     metric: torch_times_layer_norm
     than: 1.0
     margin: 0
-    note: "on a processor only the LayerNorm is one kernel; and it even adds a bias"
+    note: "on a CPU only the LayerNorm is one kernel, though it even adds a bias"
   - what: translation, reading, retrieval and images lose nothing by it
     paper: "the experiments, with RNNs, a Transformer and a convolutional network"
     note: "not run here: WMT, CNN articles, COCO"
@@ -172,7 +172,7 @@ recurrent network, where one small layer follows another.
 Which half is it that helps? The authors' hypothesis is that it is the division. Sums that are too
 large or too small are what breaks a deep network, and the next layer can cope with a mean by
 itself. So they leave the mean out, and divide by the root of the mean square, the *RMS*. What
-remains is a single formula, which most large language models now have in every block.
+remains is a single formula, and most large language models now have it in every block.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -204,16 +204,18 @@ class RMSNorm(nn.Module):
     mean square, and each unit has a gain $g$ (eq. 4):
 
     $$
-    \bar a_i = \frac{a_i}{\operatorname{RMS}(a)} \, g_i, \qquad
-    \operatorname{RMS}(a) = \sqrt{\frac1n \sum_{i=1}^{n} a_i^2}.
+    \begin{aligned}
+    \bar a_i &= \frac{a_i}{\operatorname{RMS}(a)} \, g_i \\
+    \operatorname{RMS}(a) &= \sqrt{\frac1n \sum_{i=1}^{n} a_i^2}
+    \end{aligned}
     $$
 
     Where every gain is 1, what comes out has the length $\sqrt n$ and the direction of $a$: all
     examples are moved to the surface of a ball. A small $\epsilon$ under the root, which is not in
     the paper, is for vectors of zeros.
 
-    The weight is called as in torch and in [LLaMA](../transformers/llama.py#rmsnorm), so that
-    published weights fit.
+    The weight has the name that it has in torch and in [LLaMA](../transformers/llama.py#rmsnorm),
+    so that published weights fit.
     """
 
     def __init__(self, H: int, epsilon: float = 1e-5) -> None:
@@ -235,11 +237,11 @@ class FusedRMSNorm(RMSNorm):
     r"""
     ### The form to use
 
-    Torch has a function for it. On a GPU that is one kernel, which reads the numbers once. On a
-    processor it is the same operations as above one after the other, so here nothing is gained, and
-    torch's LayerNorm, for which there is a kernel on a processor as well, is the faster of the two.
-    How long each takes is [measured](batch_norm.py#how-fast-it-is) where RMSNorm is trained. Fewer
-    operations save time only if both are written equally well.
+    Torch has a function for it. On a GPU that is one kernel, which reads the numbers once. On a CPU
+    it is the same operations as above, one after the other, so nothing is gained there, and torch's
+    LayerNorm, which is one kernel on a CPU as well, is faster. How long each takes is
+    [measured](batch_norm.py#how-fast-it-is) in each run of RMSNorm. Fewer operations save time only
+    if both layers are written equally well.
     """
 
     def forward(self, a: Tensor) -> Tensor:
@@ -250,7 +252,7 @@ class PartialRMSNorm(RMSNorm):
     r"""
     ## A part of the units
 
-    If all units of a layer are alike, some of them tell how large the others are. pRMSNorm takes
+    If all units of a layer are alike, a few of them tell how large the others are. pRMSNorm takes
     the first $k$:
 
     $$
@@ -276,8 +278,8 @@ class CentredRMSNorm(RMSNorm):
     ## Against layer normalization
 
     Layer normalization is RMSNorm of what has been centred. That makes it easy to see what is lost.
-    What a norm does not notice, if weights $W$ or data $x$ of the sums $a = W x$ are
-    [changed](layer_norm.py#table-1):
+    The table marks which [changes](layer_norm.py#table-1) of the weights $W$ or the data $x$ a norm
+    of the sums $a = W x$ does not notice:
 
     | what is changed | layer norm | RMSNorm | pRMSNorm |
     |---|---|---|---|
@@ -303,7 +305,7 @@ class Centring(nn.Module):
     r"""
     ### The other half
 
-    A control that the paper does not have: to subtract the mean, and to divide by nothing.
+    A control that the paper does not have: it subtracts the mean and divides by nothing.
     """
 
     def __init__(self, H: int) -> None:
@@ -411,15 +413,15 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
     Where the weights have the right size, eight layers learn digits with any of these norms and
     with none. Ten times too large, they make numbers a hundred million times as large as they
-    should be, unless each layer divides. To subtract the mean alone helps somewhat and is no
+    should be, unless each layer divides. Subtracting the mean alone helps somewhat, but is no
     substitute.
 
     A common part of all weights is the opposite case. Each unit hears the same number, which is
     larger than what tells one digit from another. Layer normalization takes it away. RMSNorm
-    divides by it: all units say about the same, whatever the digit, and a few layers later
-    nothing else is left. So the mean is not dispensable whatever the weights are, but nobody starts
-    from such weights, and where means are small from the start, RMSNorm learns as layer
-    normalization does.
+    divides by it: all units say about the same, whatever the digit, and a few layers later nothing
+    else is left. So there are weights for which the mean is not dispensable. But nobody starts from
+    such weights, and where means are small from the start, RMSNorm errs about as often as layer
+    normalization, on average over three seeds.
     """
     run = Run(config, options)
     data, unseen = digits("train"), digits("test")

@@ -186,6 +186,11 @@ def test_without_an_activation_it_is_a_quadratic_form() -> None:
     assert isinstance(layer, Gated)
     exact = torch.stack([torch.stack([each @ A @ each for A in forms(layer)]) for each in x])
     torch.testing.assert_close(layer(x), exact)
+    # The form does not say which of its two matrices is which, but the equation does.
+    pairs = zip(layer.gate.weight, layer.up.weight, strict=True)
+    outer = torch.stack([w.outer(v) for w, v in pairs])
+    for A, weights in zip(forms(layer), layer.down.weight, strict=True):
+        torch.testing.assert_close(A, sum(w * each for w, each in zip(weights, outer, strict=True)))
     # And with a ReLU, within a piece: all gates that are open stay so.
     layer.activation = ACTIVATIONS["reglu"]
     torch.testing.assert_close(layer(3 * x), 9 * layer(x))
@@ -228,6 +233,7 @@ def test_a_gate_learns_products_that_bends_come_close_to(seed: int) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_model_has_the_variant_in_every_block(variant: Variant) -> None:
+    assert Config().variant == "swiglu"
     model = Model(replace(TINY, variant=variant, layers=3, width=96), 11)
     std = 0.02 * math.sqrt(768 / 96)
     for block in model.blocks:
@@ -245,7 +251,7 @@ def test_training_is_the_plain_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: Variant
 ) -> None:
     config = replace(TINY, variant=variant, lr=0.02)
-    seen: dict[str, Any] = {"clips": set()}
+    seen: dict[str, Any] = {"clips": set(), "losses": []}
     windows, update = Run.windows, Run.update
 
     def spy(run: Run, tokens: Tensor, length: int, size: int) -> Any:
@@ -262,6 +268,7 @@ def test_training_is_the_plain_loop(
     monkeypatch.setattr(Run, "windows", spy)
     monkeypatch.setattr(Run, "update", watch)
     monkeypatch.setattr(Run, "show", lambda run, name, what: seen.update({name: what}))
+    monkeypatch.setattr(Run, "log", lambda run, loss: seen["losses"].append(loss.item()))
     numbers = train(config, quiet(tmp_path, seed=7))
     assert (tmp_path / "result.json").is_file()
     assert seen["clips"] == {1.0}
@@ -280,14 +287,18 @@ def test_training_is_the_plain_loop(
     torch.manual_seed(7)
     model = Model(config, len(characters))
     plain = torch.optim.AdamW(decayed(model), betas=(0.9, 0.95))
+    losses = []
     for step in range(3):
         for group in plain.param_groups:
             group["lr"] = 0.02 * rate(config, step)
         x, y = seen["windows"][step]
         plain.zero_grad()
-        F.cross_entropy(model(x).flatten(0, 1), y.flatten()).backward()
+        loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+        losses.append(loss.item())
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         plain.step()
+    assert seen["losses"] == pytest.approx(losses, abs=1e-3)
     assert numbers == pytest.approx({"validation_loss": held_out(model, tokens[cut:])}, abs=2e-3)
 
 
