@@ -94,7 +94,7 @@ exercises: [centred, scaled, gradients]
 
 In batches of one or two images, [batch normalization](batch_norm.py) has too few values, and
 [group normalization](group_norm.py) takes its place. But where batches are large, batch
-normalization is still better, so the small ones lose something. What?
+normalization is still better, so something is lost without it. What?
 
 One view of batch normalization (Santurkar 2018, [arXiv](https://arxiv.org/abs/1805.11604)) is that
 it makes the loss smoother. Its gradient passes through a mean and a variance, which take two
@@ -133,13 +133,13 @@ def centred(W: Tensor) -> Tensor:
 
     A convolution's weights are a table $W \in \mathbb{R}^{O \times I}$ with a row for each of the
     $O$ outputs, and $I$ weights in it: one for each input channel and each place of the kernel.
-    What is computed with is (eq. 10)
+    What is computed with is
 
     $$
     \begin{aligned}
-    \hat W_{i,j} &= \frac{W_{i,j} - \mu_{W_i}}{\sigma_{W_i}}, \qquad
-    \mu_{W_i} = \frac1I \sum_{j=1}^I W_{i,j}, \\
-    \sigma_{W_i} &= \sqrt{\frac1I \sum_{j=1}^I (W_{i,j} - \mu_{W_i})^2 + \epsilon}.
+    \hat W_{i,j} &= \frac{W_{i,j} - \mu_{W_i}}{\sigma_{W_i}} \\
+    \mu_{W_i} &= \frac1I \sum_{j=1}^I W_{i,j} \\
+    \sigma_{W_i} &= \sqrt{\frac1I \sum_{j=1}^I (W_{i,j} - \mu_{W_i})^2 + \epsilon}
     \end{aligned}
     $$
 
@@ -179,8 +179,10 @@ def gradients(toward_W_hat: Tensor, W: Tensor, epsilon: float) -> Tensor:
     Let $g$ be a row of the gradient by $\hat W$. By the chain rule through $\mu_W$ and $\sigma_W$,
 
     $$
-    \frac{\partial \ell}{\partial W_{i,j}} = \frac{1}{\sigma_{W_i}} \left(
-    g_j - \frac1I \sum_{k=1}^I g_k - \hat W_{i,j} \, \frac1I \sum_{k=1}^I g_k \hat W_{i,k} \right).
+    \begin{aligned}
+    \sigma_{W_i} \frac{\partial \ell}{\partial W_{i,j}} = g_j &- \frac1I \sum_{k=1}^I g_k \\
+    &- \hat W_{i,j} \, \frac1I \sum_{k=1}^I g_k \hat W_{i,k}.
+    \end{aligned}
     $$
 
     Two parts of $g$ do not arrive. The one along $(1, \dots, 1)$ would shift all weights of the
@@ -201,8 +203,11 @@ def kept(toward_W_hat: Tensor, W: Tensor) -> tuple[float, float]:
     $\epsilon$, what is left is exactly
 
     $$
-    \sigma_{W_i}^2 \left\lVert \frac{\partial \ell}{\partial W_i} \right\rVert^2 = \lVert g \rVert^2
-    - \frac1I \Big( \sum_{k=1}^I g_k \Big)^2 - \frac1I \Big( \sum_{k=1}^I g_k \hat W_{i,k} \Big)^2.
+    \begin{aligned}
+    \sigma_{W_i}^2 \left\lVert \frac{\partial \ell}{\partial W_i} \right\rVert^2
+    = \lVert g \rVert^2 &- \frac1I \Big( \sum_{k=1}^I g_k \Big)^2 \\
+    &- \frac1I \Big( \sum_{k=1}^I g_k \hat W_{i,k} \Big)^2.
+    \end{aligned}
     $$
 
     So it is never longer than $g$. We compute which share is left of a layer's squared length when
@@ -230,7 +235,7 @@ class StandardizedConv2d(nn.Conv2d):
 
 class Standardized(nn.Module):
     r"""
-    ### The form that one uses
+    ### The form to use
 
     Torch can put such a function in front of any weight. The layer stays what it is, and when the
     training is over, `parametrize.remove_parametrizations` stores $\hat W$ in the place of $W$. In
@@ -251,8 +256,8 @@ class Standardized(nn.Module):
 
 def standardize(network: nn.Module, weights: str = "standardized") -> nn.Module:
     r"""
-    It is for convolutions that a norm follows, and not for the last layer: there the size of the
-    weights says how sure the network is.
+    Only convolutions that a norm follows are standardized. The last layer is not, since the size of
+    its weights says how sure the network is.
     """
     for part in [*network.modules()]:
         if isinstance(part, nn.Conv2d):
@@ -302,14 +307,14 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     SGD with momentum. In batches of two the network with standardized weights learns faster from
     the start, and errs less when the epoch is over.
 
-    Which of the halves does it? Nearly all that is taken from the gradient, as `kept` counts it in
-    an untrained network, is its mean. The norm behind a convolution undoes the scale of its weights
-    anyway. The gradient along $\hat W_i$ is next to nothing already, and there is little left for
-    the division to take. The shift of a row is another matter. Behind a rectifier, inputs are
-    positive on average, so a row with a mean of its own adds about the same number to an output
-    wherever it is computed. Batch normalization takes that away for each channel. Group
-    normalization takes away only what the channels of a group have in common, and the rest is what
-    standardized weights lack from the start.
+    Which of the halves is it? Nearly all that is taken from the gradient, as `kept` counts it in an
+    untrained network, is its mean. The norm behind a convolution undoes the scale of its weights
+    anyway, so the gradient along $\hat W_i$ is next to nothing already, and there is little left
+    for the division to take. The shift of a row is another matter. Behind a rectifier, inputs are
+    positive on average, so a row with a mean of its own adds about the same number to its output at
+    every place. Batch normalization takes that away for each channel. Group normalization takes
+    away only what the channels of a group have in common; with standardized weights the rest does
+    not arise. That is a reason and no proof: no run here trains with one half alone.
     """
     run = Run(config, options)
     data, unseen = digits("train"), digits("test")
@@ -343,8 +348,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   ImageNet has (Kolesnikov 2019, [arXiv](https://arxiv.org/abs/1912.11370)).
 # - **Without any norm.** Standardized weights, scaled for the nonlinearity, keep signals at one
 #   size on their own (Brock 2021, [arXiv](https://arxiv.org/abs/2101.08692)).
-# - **Weight decay.** Weights that a norm follows have no size that counts, so decay does something
-#   else to them than to hold a function small: it keeps the rate from fading as they grow.
+# - **Weight decay.** The size of weights that a norm follows does not count, so decay does not keep
+#   the function small. It keeps the effective learning rate from fading as the weights grow.
 
 if __name__ == "__main__":
     main(train)
