@@ -16,4 +16,6 @@ cause.
 - [Long short-term memory](lstm.py) adds to its state where others overwrite it, and learns when to
   write, when to read and when to forget.
 - A [gated recurrent unit](gru.py) keeps one state and two gates, and does as much with less.
+- [Sequence to sequence](seq2seq.py) has one network read a sentence and another write its
+  translation, and no longer asks the state between them to hold all of it: the first attention.
 """

@@ -450,10 +450,10 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
-# - **Attention.** A decoder of such units that looks back at all states of the encoder, and not
-#   only at the last, no longer forgets the beginning of a long sentence (Bahdanau 2014,
-#   [arXiv](https://arxiv.org/abs/1409.0473)). The [transformer](../transformers/transformer.py)
-#   kept that and left the units out.
+# - **Attention.** A decoder of such units that [looks back](seq2seq.py) at all states of the
+#   encoder, and not only at the last, no longer forgets the beginning of a long sentence (Bahdanau
+#   2014, [arXiv](https://arxiv.org/abs/1409.0473)). The
+#   [transformer](../transformers/transformer.py) kept that and left the units out.
 # - **Less still.** A unit with the update gate alone, whose gate sees only the input, can be
 #   computed for all steps at once (Martin 2017, [arXiv](https://arxiv.org/abs/1709.04057), and
 #   Feng 2024, [arXiv](https://arxiv.org/abs/2410.01201)).

@@ -592,6 +592,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # - **The sum went on.** A [residual network](../vision/resnet.py) adds to its state from layer to
 #   layer, for the same reason as the cell from step to step, and so does every
 #   [transformer](../transformers/transformer.py).
+# - **Not all in one state.** To translate, one network reads and another writes. What the first
+#   has read does not fit into its last state, so the second [looks back](seq2seq.py) at each one.
 # - **The loop went.** [Attention](../transformers/attention.py) connects any two steps directly,
 #   and all at once. It pays with a past that it has to keep whole, where a cell has one state of
 #   fixed size. So there are cells again, with exponential gates (xLSTM, Beck 2024,

@@ -127,13 +127,14 @@ exercises: [attention_weights, causal_mask, padding_mask, MultiHeadAttention.spl
 
 # Attention
 
-A word means what its sentence makes of it, so a model of language must move information
-between positions. A recurrent network carries it along step by step, so that a long chain
-lies between two words that are far apart. Attention connects any two positions directly. Each
-position sends out a *query*, each position offers a *key*, and where the two match, the
-*value* of that position flows to the one that asked. It is a soft dictionary look-up:
-all entries answer, each with a weight that says how well its key matches. The price is one score
-for each pair of positions, so the work grows with the square of the length (table 1).
+A word means what its sentence makes of it, so a model of language must move information between
+positions. A recurrent network carries it along step by step, so that a long chain lies between two
+words that are far apart. Attention connects any two positions directly. It was first added to a
+recurrent network that [translates](../recurrent/seq2seq.py), and this paper leaves the network out.
+Each position sends out a *query*, each position offers a *key*, and where the two match, the
+*value* of that position flows to the one that asked. It is a soft dictionary look-up: all entries
+answer, each with a weight that says how well its key matches. The price is one score for each pair
+of positions, so the work grows with the square of the length (table 1).
 
 We follow section 3.2 of the paper (numbers are those of its version 7 on arXiv): the
 weighted mean, the masks, the heads. Then we train two layers of nothing but attention on

@@ -160,11 +160,11 @@ exercises: [FeedForward.forward, Residual.forward, sinusoids, smoothed_loss, lea
 # Transformer
 
 To translate is to read one sequence and to write another. Until 2017 most good translators were
-recurrent networks, which read and write word by word. They are slow to train, since each step waits
-for the one before, and they forget, since what one word has to tell another must pass through
-all the words between them. The Transformer keeps only [attention](attention.py), which connects
-any two positions directly, and a small network that works on each position by itself. All
-positions of a layer are computed at once.
+[recurrent networks](../recurrent/seq2seq.py), which read and write word by word. They are slow to
+train, since each step waits for the one before, and they forget, since what one word has to tell
+another must pass through all the words between them. The Transformer keeps only
+[attention](attention.py), which connects any two positions directly, and a small network that works
+on each position by itself. All positions of a layer are computed at once.
 
 It has two halves (figure 1). The *encoder* turns each token of the source into a vector that
 depends on the whole source. The *decoder* writes the target from left to right: each of its
