@@ -178,6 +178,10 @@ def test_convolutions_are_what_config_says_and_nothing_else(weights: Any) -> Non
     torch.testing.assert_close(made.classes.weight, bare.classes.weight)
     assert [each.groups for each in made.modules() if isinstance(each, GroupNorm)] == [4, 4, 4]
     assert Standardized().weights == Config().weights == "standardized"
+    # And the norm behind them.
+    made = network(Config(weights=weights, norm="batch", layers=2, width=5))
+    norms = [type(each) for each in made.modules() if "Norm" in type(each).__name__]
+    assert norms == 2 * [batch_norm.FusedBatchNorm]
 
 
 def test_at_the_start_all_rows_of_a_layer_are_about_as_large() -> None:
