@@ -37,8 +37,8 @@ metrics:
   amsgrad_online: {name: "where AMSGrad ends, in turn", better: lower}
   adam_regret: {name: "average regret of Adam, in turn", better: lower}
   amsgrad_regret: {name: "average regret of AMSGrad, in turn", better: lower}
-  adam_place: {name: "where Adam ends, by lot", better: lower}
-  amsgrad_place: {name: "where AMSGrad ends, by lot", better: lower}
+  adam_place: {name: "where Adam ends, at random", better: lower}
+  amsgrad_place: {name: "where AMSGrad ends, at random", better: lower}
   adam_loss: {name: training loss of Adam, unit: nats, better: lower}
   amsgrad_loss: {name: training loss of AMSGrad, unit: nats, better: lower}
   adam_test: {name: test loss of Adam, unit: nats, better: lower}
@@ -55,9 +55,9 @@ runs:
   logistic regression: --digits --steps 300
 shows:
   digits: >-
-    for either optimizer, the settings of the least training loss, and the losses
+    the settings of the least training loss for each optimizer, and the losses
 claims:
-  - what: in turn, Adam goes to the worst point and AMSGrad to the best
+  - what: with the losses in turn, Adam goes to the worst point and AMSGrad to the best
     paper: "section 5, figure 1: to 1 and to -1"
     run: the game
     metric: amsgrad_online
@@ -69,20 +69,20 @@ claims:
     metric: amsgrad_regret
     against: adam_regret
     margin: 0.1
-  - what: by lot, too, Adam goes to the worse side and AMSGrad to the better
+  - what: with the losses at random, too, Adam goes to the worse side and AMSGrad to the better
     paper: "section 5, figure 1"
     run: the game
     metric: amsgrad_place
     against: adam_place
     margin: 1
-  - what: by lot, AMSGrad gets near -1
+  - what: with the losses at random, AMSGrad gets near -1
     paper: "section 5: the optimal solution is -1"
     run: the game
     metric: amsgrad_place
     than: -0.9
     margin: 0
-    note: "it is on its way: by lot the two gradients nearly cancel, and the pull to the left is a
-      five-hundredth of the noise"
+    note: "it is on its way: at random the two gradients nearly cancel, and the pull to the left is
+      a five-hundredth of the noise"
   - what: AMSGrad trains logistic regression to a lower loss
     paper: "section 5, figure 2, on MNIST"
     run: logistic regression
@@ -90,7 +90,8 @@ claims:
     against: adam_loss
     margin: 0.005
     note: "the other way round: gradients are largest at the start, and AMSGrad's divisor stays as
-      large. Both are best at the highest of the rates, so a wider grid may change that"
+      large. Both are best at the highest of the rates. A wider grid does not change that, since
+      planes separate the digits, and larger weights then always lower the training loss"
   - what: and so it does a network with a hidden layer
     paper: "section 5, figure 2, on MNIST"
     run: one hidden layer
@@ -113,7 +114,7 @@ deviations:
     paper: none (algorithm 2)
     ours: "of the maximum, after it is taken; `correct=False` is the paper's form"
     others: "torch.optim.Adam: as ours; optax: before the maximum is taken"
-    matters: "yes: in ours steps still grow while the correction wears off"
+    matters: "yes: in ours steps can still grow while the correction wears off"
     test: test_the_three_forms_differ_by_what_is_corrected
   - what: epsilon
     paper: none (algorithm 2)
@@ -127,9 +128,9 @@ deviations:
     matters: "no: in one dimension the nearest point is the nearest in any stretching"
     test: test_theorem_1
   - what: the rate of the game
-    paper: not told
+    paper: not given
     ours: '$\alpha_t = 1 / \sqrt t$'
-    matters: "yes, for how fast: with a constant rate places keep swinging"
+    matters: "yes: with a constant rate the places keep swinging"
     test: test_training_is_these_loops
 mistakes:
   - what: comparing with the last average only
@@ -138,6 +139,25 @@ mistakes:
   - what: the maximum taken of gradients and not of their average
     mutant: the maximum of the gradients
     caught: test_trajectory_is_that_of_torch
+worked:
+  - at: AMSGrad.update
+    told: >-
+      The slopes of theorem 1 for C = 4 and one round of three steps. They add up to 2, so the way
+      is down. Adam has all but forgotten the 4 when it takes the two steps back, and ends higher
+      than it began. AMSGrad still divides by the 4 and ends lower. Below the two places stands what
+      each last divided by, squared.
+    code: |-
+      x, y = torch.tensor([0.0]), torch.tensor([0.0])
+      adam = Adam([x], lr=0.1, betas=(0.0, 1 / 17))
+      amsgrad = AMSGrad([y], lr=0.1, betas=(0.0, 1 / 17))
+      for slope in (4.0, -1.0, -1.0):
+          x.grad = y.grad = torch.tensor([slope])
+          adam.step()
+          amsgrad.step()
+      x
+      y
+      adam.state[x]["v"]
+      amsgrad.state[y]["top"]
 exercises: [AMSGrad.update, drift]
 changes: {from: optimizers/adam, proof: test_while_the_average_grows_it_is_adam}
 ---
@@ -145,10 +165,10 @@ changes: {from: optimizers/adam, proof: test_while_the_average_grows_it_is_adam}
 # AMSGrad
 
 [Adam](adam.py) divides by the root of an average of squared gradients, and that average forgets. A
-large gradient that comes seldom is divided by an average that it has just raised itself. The small
-ones between are divided by what is left of it a little later, which is less. So each small
-gradient counts for more than its share, and if the small ones all point the wrong way, Adam
-follows them: on a loss that a child could minimise it walks to the worst point and stays.
+rare large gradient is divided by an average that it has just raised itself. The small ones between
+are divided by what is left of it a little later, which is less. So each small gradient counts for
+more than its share, and if the small ones all point the wrong way, Adam follows them: on a loss
+that a child could minimise it walks to the worst point and stays there.
 
 The proof in Adam's paper had assumed that the learning rate of a coordinate never rises,
 
@@ -156,7 +176,7 @@ $$
 \Gamma_{t+1} = \frac{\sqrt{v_{t+1}}}{\alpha_{t+1}} - \frac{\sqrt{v_t}}{\alpha_t} \ge 0,
 $$
 
-as is true of SGD. AMSGrad makes it true: it divides by the largest average so far.
+which is true of SGD. AMSGrad makes it true: it divides by the largest average so far.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -205,12 +225,13 @@ class AMSGrad(Adam):
         The hat is not Adam's: it marks the maximum. With $\alpha_t$ constant or falling, $\Gamma_t$
         can't be negative any more.
 
-        What of Adam's correction? PyTorch takes the maximum of $v_t$ and divides it by
-        $1 - \beta_2^t$ afterwards, so that a maximum that stays is divided by more and more. A
-        large first gradient, and steps grow by up to $1 / \sqrt{1 - \beta_2}$, 32 times for the
-        default, until the correction has worn off: in these first thousands of steps $\Gamma_t$ is
-        negative after all. The maximum of corrected averages, which optax takes, never falls. But
-        then the first gradient, uncorrected by any other, rules for ever.
+        And Adam's correction? PyTorch takes the maximum of $v_t$ and divides it by
+        $1 - \beta_2^t$ afterwards, so that a maximum that stays is divided by more and more. If
+        the first gradient is large, steps then grow by a factor of up to
+        $1 / \sqrt{1 - \beta_2}$, which is 32 for the default, until the correction has worn off:
+        in these first thousands of steps $\Gamma_t$ is negative after all. The maximum of
+        corrected averages, which optax takes, never falls. But there the first gradient counts in
+        full, and if it is large it holds down all steps that follow.
         """
         if not state:
             empty = {name: torch.zeros_like(theta) for name in ("m", "v", "top")}
@@ -245,8 +266,8 @@ def drift(
 
     In a round of 101 steps the slopes add up to $1010 - 100 \cdot 10 = 10$, so the best point is
     $-1$. The gradients do not depend on $x$. So neither do the steps, and after many rounds all
-    rounds are alike. With $k$ steps since the large gradient $C$, among small ones $-s$ and with
-    rounds of $P$ steps,
+    rounds are alike. Let the large gradient be $C$, the small ones $-s$ and a round $P$ steps long.
+    Then $k$ steps after the large gradient
 
     $$
     \begin{aligned}
@@ -257,13 +278,13 @@ def drift(
 
     and at a learning rate of one a round leads Adam by $-\sum_k m_k / \sqrt{v_k}$. For the paper's
     $\beta_2 = 0.99$ this is $+1.9$. It is still positive for the default, 0.999, and negative when
-    the average outlasts many rounds, as for 0.9999. For each problem there is a $\beta_2$ that is
-    large enough, but for no $\beta_2$ is it large enough for each problem (theorem 2).
+    the average outlasts many rounds, as for 0.9999. For each of these games some $\beta_2$ is large
+    enough, but no $\beta_2$ is large enough for every problem (theorem 2).
 
-    The largest of the $v_k$ is one number for the round. AMSGrad's round leads by the negative sum
-    of the gradients, over that number: slowly, and the right way.
+    The largest of the $v_k$ is one number for the whole round. A round leads AMSGrad by the
+    negative sum of the gradients over the root of that number: slowly, and the right way.
 
-    Theorem 1 has the same with $P = 3$, $s = 1$, $\beta_1 = 0$ and $\beta_2 = 1 / (1 + C^2)$.
+    The game of theorem 1 has $P = 3$, $s = 1$, $\beta_1 = 0$ and $\beta_2 = 1 / (1 + C^2)$.
     """
     (beta1, beta2), P = betas, period
     k = torch.arange(P, dtype=torch.float64)
@@ -277,7 +298,7 @@ class Config:
     r"""
     ## Configuration
 
-    The game has the paper's numbers, but for the learning rate, which is not told.
+    The game has the paper's numbers, but for the learning rate, which the paper does not give.
     """
 
     lr: float = 1.0
@@ -285,7 +306,7 @@ class Config:
     beta2: Share = 0.99
     "decay of the average of squared gradients"
     walks: int = 100
-    "places that are played by lot"
+    "places at which the losses come at random"
     digits: bool = False
     "train on digits, and play no game"
     hidden: int = 0
@@ -300,8 +321,8 @@ class Game(nn.Module):
     r"""
     ## The game
 
-    Where either optimizer is, once with the losses in turn and otherwise by lot, and what the first
-    has regretted.
+    The places of each optimizer, the first with the losses in turn and the others with the losses
+    at random, and the regret of the first.
     """
 
     def __init__(self, places: int) -> None:
@@ -316,9 +337,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ### Playing it
 
-    In turn, as above, and by lot: 1010 in one of a hundred steps, on average, and $-10$ in the
-    others. We write down the gradients instead of computing them, which for straight lines is the
-    same.
+    The losses come in turn, as above, or at random: a slope of 1010 in one of a hundred steps, on
+    average, and of $-10$ in the others. We write down the gradients instead of computing them,
+    which for straight lines is the same.
 
     Regret is what was lost by not standing at $-1$ all the time, $R_t = \sum_i f_i(x_i) - f_i(-1)$.
     """
@@ -363,8 +384,8 @@ def compare(run: Run, config: Config) -> dict[str, float]:
     r"""
     ## On digits
 
-    As in section 5: for either optimizer the learning rate and $\beta_2$ count that end with the
-    least training loss, and logistic regression lowers its rate as $1 / \sqrt t$.
+    As in section 5, what counts for each optimizer are the learning rate and the $\beta_2$ that
+    end with the least training loss, and in logistic regression the rate falls as $1 / \sqrt t$.
 
     Minibatches of digits have no large gradient that comes once in a hundred steps. Their largest
     come at the start, and the maximum keeps them. While Adam's divisor falls with the gradients,
@@ -409,6 +430,8 @@ def judge(
 ) -> dict[str, float]:
     r"""
     ### The best of the grid
+
+    The training loss chooses. The test loss is that of the network it has chosen.
     """
     with torch.no_grad():
         both = [

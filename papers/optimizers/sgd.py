@@ -252,15 +252,20 @@ class Velocity(SGD):
     Classical momentum, which is the heavy ball (eq. 1 and 2):
 
     $$
-    v_{t+1} = \mu v_t - \varepsilon \nabla f(\theta_t), \qquad \theta_{t+1} = \theta_t + v_{t+1}.
+    \begin{aligned}
+    v_{t+1} &= \mu v_t - \varepsilon \nabla f(\theta_t) \\
+    \theta_{t+1} &= \theta_t + v_{t+1}.
+    \end{aligned}
     $$
 
     Nesterov's accelerated gradient looks first where the velocity leads, and takes the gradient
     there (eq. 3 and 4):
 
     $$
-    v_{t+1} = \mu v_t - \varepsilon \nabla f(\theta_t + \mu v_t), \qquad
-    \theta_{t+1} = \theta_t + v_{t+1}.
+    \begin{aligned}
+    v_{t+1} &= \mu v_t - \varepsilon \nabla f(\theta_t + \mu v_t) \\
+    \theta_{t+1} &= \theta_t + v_{t+1}.
+    \end{aligned}
     $$
 
     If the velocity leads up a wall, that gradient says so one step earlier.

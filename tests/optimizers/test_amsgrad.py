@@ -17,11 +17,13 @@ from torch import Tensor, nn
 
 from papers.common import Options, Run
 from papers.common.data import digits
+from papers.optimizers import amsgrad
 from papers.optimizers.adam import Adam
-from papers.optimizers.amsgrad import AMSGrad, Config, drift, train
+from papers.optimizers.amsgrad import AMSGrad, Config, drift, judge, train
 from papers.tools.shapes import check_shapes
 
-GAME = Config(walks=3, steps=300, beta2=0.95)
+NAMES = ("adam", "amsgrad")
+GAME = Config(lr=0.7, walks=3, steps=300, beta2=0.95)
 DIGITS = Config(digits=True, hidden=12, batch=30, steps=5)
 
 
@@ -229,7 +231,7 @@ def test_training_is_these_loops(tmp_path: Path) -> None:
         for name, optimizer in made.items():
             regret[name] += g[0] * (x[name][0].item() + 1)
             x[name].grad = torch.tensor(g)
-            optimizer.param_groups[0]["lr"] = 1 / math.sqrt(t)
+            optimizer.param_groups[0]["lr"] = 0.7 / math.sqrt(t)
             optimizer.step()
             x[name].clamp_(-1, 1)
             first[name].append(x[name][0].item())
@@ -293,6 +295,65 @@ def test_training_on_digits_is_these_loops(hidden: int, tmp_path: Path) -> None:
         assert line.split()[:3] == [name, f"{lr:g}", f"{beta2:g}"]
         assert float(line.split()[3]) == pytest.approx(best[0], abs=1e-3)
         assert float(line.split()[4]) == pytest.approx(best[1], abs=1e-2)
+
+
+class Still(Adam):
+    """Takes no step."""
+
+    def update(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.training
+def test_each_optimizer_has_its_own_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a few steps the two hardly part. So let one of them stand still."""
+    monkeypatch.setattr(amsgrad, "Adam", Still)
+    numbers = train(DIGITS, options(tmp_path))
+    assert numbers["adam_loss"] > numbers["amsgrad_loss"] + 0.1
+    assert numbers["adam_test"] > numbers["amsgrad_test"] + 0.1
+    series = json.loads((tmp_path / "result.json").read_text())["series"]
+    last = {name: series[f"loss/{name}"]["values"][-1] for name in NAMES}
+    assert last["adam"] > last["amsgrad"] + 0.1
+    (saved,) = (tmp_path / "checkpoints").glob("*.pt")
+    state = torch.load(saved, weights_only=True)["state"]
+    kept = {name: {key for row in state[name]["state"].values() for key in row} for name in NAMES}
+    assert kept == {"adam": set(), "amsgrad": {"t", "m", "v", "top"}}
+
+
+class Known(nn.Module):
+    """Says the right digit, more or less surely, of an image that holds its digit and a share."""
+
+    def __init__(self, training: float, test: float) -> None:
+        super().__init__()
+        self.sure = torch.tensor([training, test])
+
+    def forward(self, images: Tensor) -> Tensor:
+        right = F.one_hot(images[:, 0].long(), 10).float()
+        return right * self.sure[images[:, 1].long()][:, None]
+
+
+def test_the_training_loss_chooses(tmp_path: Path) -> None:
+    """Of four networks whose losses are known: the surer, the lower."""
+    images = torch.zeros(1797, 2)
+    images[:, 0] = torch.arange(1797) % 10
+    images[1500:, 1] = 1
+    sure = [(1.0, 8.0), (4.0, 2.0), (5.0, 1.0), (3.0, 9.0)]
+    models = nn.ModuleList(Known(*pair) for pair in sure)
+    run = Run(Config(digits=True), options(tmp_path))
+    numbers = judge(run, [(0.5, 0.9), (0.25, 0.99)], models, images, images[:, 0].long())
+
+    def loss(one: float) -> float:
+        return math.log(math.exp(one) + 9) - one
+
+    expected = {"adam_loss": 4, "adam_test": 2, "amsgrad_loss": 5, "amsgrad_test": 1}
+    assert numbers == pytest.approx({name: loss(one) for name, one in expected.items()}, rel=1e-4)
+    lines = json.loads((tmp_path / "result.json").read_text())["said"]["digits"].splitlines()
+    assert [line.split()[:3] for line in lines[1:]] == [
+        ["adam", "0.25", "0.99"],
+        ["amsgrad", "0.5", "0.9"],
+    ]
 
 
 @pytest.mark.training
