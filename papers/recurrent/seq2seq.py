@@ -287,8 +287,10 @@ class Translator(nn.Module):
     made for it (eq. 4):
 
     $$
-    p(y_i \mid y_1, \dots, y_{i-1}, \mathbf{x}) = g(y_{i-1}, s_i, c_i), \qquad
-    s_i = f(s_{i-1}, y_{i-1}, c_i).
+    \begin{aligned}
+    p(y_i \mid y_1, \dots, y_{i-1}, \mathbf{x}) &= g(y_{i-1}, s_i, c_i), \\
+    s_i &= f(s_{i-1}, y_{i-1}, c_i).
+    \end{aligned}
     $$
     """
 
