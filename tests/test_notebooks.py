@@ -30,6 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "papers.optimizers.noam": {"steps": 2, "warmup": 1, "factors": 2},
     "papers.recurrent.lstm": {"length": 10},
     "papers.recurrent.seq2seq": {"phrases": 2, "width": 16},
+    "papers.regularization.distillation": {"teacher_steps": 1, "teacher_width": 16},
     "papers.regularization.dropout": {"passes": 2, "images": 100, "width": 16},
     "papers.training.data_parallel": {"processes": 2},
     "papers.transformers.gpt2": SHORT,

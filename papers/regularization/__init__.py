@@ -16,4 +16,6 @@ say.
   after the training, it says how sure the network is.
 - [Label smoothing](label_smoothing.py) asks for a little less than certainty. It says where logits
   stop growing, and what that does to errors and to calibration.
+- [Knowledge distillation](distillation.py) has a small network learn from what a large one thinks
+  of every class, also of one that the small one is never shown.
 """

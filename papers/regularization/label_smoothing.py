@@ -95,7 +95,8 @@ claims:
       wrong"
   - what: as a teacher, a smoothed network is worth less
     paper: "Müller 2019, abstract"
-    note: "not run here: this page trains no student"
+    note: "not run here: this page trains no student; the page on distillation does, of a teacher
+      that is not smoothed"
 deviations:
   - what: smoothing towards the labels' own frequency
     paper: '$u(k)$ may be any distribution; theirs is $1 / K$'
@@ -376,8 +377,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #
 # - **In most recipes.** The [Transformer](../transformers/transformer.py#training) trains with 0.1,
 #   and so do most image networks since. Large language models rarely do.
-# - **A teacher needs the rest.** How much a 3 is like an 8 is what a student learns from its
-#   teacher, and smoothing wipes that out (Müller 2019, [arXiv](https://arxiv.org/abs/1906.02629)).
+# - **A teacher needs the rest.** How much a 3 is like an 8 is what a student
+#   [learns from its teacher](distillation.py), and smoothing wipes that out (Müller 2019,
+#   [arXiv](https://arxiv.org/abs/1906.02629)).
 # - **For wrong labels.** Smoothing helps there, although it makes every label a little wrong itself
 #   (Lukasik 2020, [arXiv](https://arxiv.org/abs/2003.02819)).
 
