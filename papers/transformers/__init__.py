@@ -12,5 +12,6 @@ A transformer is a stack of two alternating steps. In one, positions exchange in
 network. All the rest of the family (encoders, decoders, ways to tell positions apart, cheaper
 forms of attention) varies what is between these two or what stands around them.
 
-Start with [attention](attention.py): later papers import its parts from there.
+Start with [attention](attention.py): later papers import its parts from there. How a model knows
+where a token stands has [pages of its own](positions/__init__.py).
 """

@@ -620,7 +620,8 @@ def generate(weights: Path, prompt: tuple[str, ...], writing: Writing = USUAL) -
 #
 # - **Positions.** Learned vectors end where the training context ends.
 #   [LLaMA](llama.py#rotary-positions) turns queries and keys by their position instead, at every
-#   layer.
+#   layer. [ALiBi](positions/alibi.py) lowers the scores of what is far away, and reads texts that
+#   are longer than those in training.
 # - **Normalisation and MLP.** Without means and biases
 #   ([RMSNorm](../normalization/rms_norm.py)), and with a gate
 #   ([SwiGLU](../activations/glu_variants.py)).

@@ -745,7 +745,9 @@ def alignment(model: Transformer, source: Tensor, target: Tensor) -> Tensor:
 #   of speech and translation.
 # - **Norms** moved before the sublayers and then lost their mean, **feed-forward networks** got
 #   a gate in place of the ReLU, and **positions** turn queries and keys inside attention rather
-#   than being added once at the bottom: [LLaMA](llama.py) has all three.
+#   than being added once at the bottom: [LLaMA](llama.py) has all three. Sines and cosines do not
+#   let a model read longer texts than it was trained on; a penalty on
+#   [distance](positions/alibi.py) does.
 # - **Deeper.** [DeepNorm](../normalization/deep_norm.py) leaves the norms behind the sum. With a
 #   larger shortcut and smaller weights it trains hundreds of layers.
 # - **Many feed-forward networks** instead of one, of which each token passes through one or a few
