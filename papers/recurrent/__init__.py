@@ -18,4 +18,5 @@ cause.
 - A [gated recurrent unit](gru.py) keeps one state and two gates, and does as much with less.
 - [Sequence to sequence](seq2seq.py) has one network read a sentence and another write its
   translation, and no longer asks the state between them to hold all of it: the first attention.
+- [PonderNet](ponder_net.py) lets the steps be thoughts about one input, and learns when to stop.
 """
