@@ -286,7 +286,8 @@ def test_weights_start_at_a_scale_and_with_a_common_part() -> None:
     assert layer.linear.weight.mean().item() == pytest.approx(0.5, abs=0.01)
     assert layer.linear.weight.std().item() == pytest.approx(3 * math.sqrt(2 / 200), rel=0.02)
     assert not layer.bias.any()
-    assert layer.linear.bias is None
+    names = {name for name, _ in layer.named_parameters()}
+    assert names == {"linear.weight", "norm.weight", "bias"}
 
 
 @pytest.mark.parametrize(("norm", "least", "most"), [("rms", 0, 0.01), ("layer", 0.1, 1)])
@@ -325,6 +326,7 @@ def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     def clock(ours: nn.Module, theirs: nn.Module, x: Tensor) -> float:
         assert x.shape == (1024, 256)
         assert x.requires_grad
+        assert getattr(theirs, "eps", 1e-5) == 1e-5
         timed.append((type(ours).__name__, type(theirs).__name__))
         return float(len(timed))
 
