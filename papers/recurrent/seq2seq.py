@@ -84,7 +84,7 @@ shows:
   alignment: >-
     the weights of three sentences; a row for each French word, a column for each English one; white
     is a weight of one
-  translation: the first of these sentences and what the model says
+  translation: the first of these sentences, what the model says, and what it should say
   by_length: of 50 sentences with so many phrases, the share of words that are in their place
 deviations:
   - what: the unit
@@ -312,10 +312,10 @@ class Translator(nn.Module):
         $s_0 = \tanh(W_s \overleftarrow{h}_1)$ (appendix A.2.2).
 
         **The controls** are the same network, but the memory holds a single vector. The softmax of
-        one score is 1, so each context is that vector. By default it is the end of both directions.
-        Read in one direction only, we have the network of Sutskever, with which he found that it
-        helps to read the source backwards. The first words of the source are then read last, and
-        are fresh when the first words of the translation are due.
+        one score is 1, so each context is that vector. It is the end of both directions, or of one.
+        Read in one direction, we have a small relative of Sutskever's network, which learned more
+        when it read the source backwards. The first words of the source are then read last, and are
+        fresh when the first words of the translation are due.
         """
         annotations, last, first = self.encoder(source)
         if self.reader == "attention":
@@ -579,7 +579,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     what follows. In the paper's figure 3, too, the article of *l'homme* looks at both *the* and
     *man*.
 
-    To read the source backwards did much for Sutskever, whose network had four layers and learned
+    To read the source backwards did much for Sutskever, whose networks had four layers and learned
     for ten days. Ours gains next to nothing in a training this short.
     """
     run = Run(config, options)
