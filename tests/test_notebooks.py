@@ -22,6 +22,7 @@ SETTINGS, _ = read_settings(ROOT)
 # What takes longer than a step: a page's own measures at the end, made small.
 SHORT = {"layers": 1, "context": 32}
 SMALL: dict[str, dict[str, Any]] = {
+    "papers.activations.fta": {"rates": 1},
     "papers.diffusion.ddim": {"number": 2},
     "papers.diffusion.ddpm": {"timesteps": 21, "width": 8},
     "papers.normalization.deep_norm": {"layers": 2},

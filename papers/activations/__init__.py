@@ -15,4 +15,6 @@ mostly without a theory, and so all the more with comparisons at equal cost.
   forms, of which one is close enough, and Swish for a neighbour.
 - [GLU variants](glu_variants.py) multiply features with one another, through a gate, in the network
   that a transformer has at each position.
+- [Fuzzy tiling activations](fta.py) make many features of one number, of which few are on, so that
+  what is learned of one input is not forgotten over another.
 """
