@@ -45,7 +45,8 @@ def reading_order(documents: list[Document], settings: Settings) -> list[Documen
     r"""
     ## Reading order
 
-    Folders in the order of the settings, those with papers first. Within a folder its own page
+    Folders in the order of the settings, those with papers first, and each before the folders in
+    it. Folders of one place come as their own folder links to them. Within a folder its own page
     comes first, then the pages that it links to, in that order, then papers by year, then the rest
     by name.
     """
@@ -62,11 +63,13 @@ def reading_order(documents: list[Document], settings: Settings) -> list[Documen
         folder = folder_of(path)
         top = [i for i, s in enumerate(settings.sources) if path == s or path.startswith(s + "/")]
         own = document.is_package
-        above = mentioned.get(f"{folder}/__init__.py", len(mentioned))
+        parts = folder.split("/")
+        folders = ("/".join(parts[: n + 1]) for n in range(len(parts)))
+        down = [(mentioned.get(f"{each}/__init__.py", len(mentioned)), each) for each in folders]
         order = mentioned.get(path, len(mentioned))
         plain = folder not in papers and not (own and any(p.startswith(folder) for p in papers))
         year = document.meta.year or 9999
-        return (top or [0])[0], plain, above, folder, not own, order, year, path
+        return (top or [0])[0], plain, down, not own, order, year, path
 
     return sorted(documents, key=place)
 

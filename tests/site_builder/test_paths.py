@@ -137,6 +137,20 @@ def test_without_paths_the_order_leads_past_indexes_both_ways(tree: Tree) -> Non
     assert onward(root / "site", "papers/a/three.html") == [("Next Four", "../b/four.html")]
 
 
+def test_a_folder_in_a_folder_follows_it_wherever_it_is_linked(tree: Tree) -> None:
+    files = {
+        **FILES,
+        "papers/a/__init__.py": '"""# A\n\nSee [deep](deep/__init__.py)."""\n',
+        "papers/a/deep/__init__.py": '"""# Deep"""\n',
+        "papers/a/deep/six.py": paper("Six", 1999),
+        "pyproject.toml": '[tool.site_builder]\nsources = ["papers"]\n',
+    }
+    root = tree(files)
+    assert Builder(root, root / "site").build().problems == ()
+    assert onward(root / "site", "papers/a/three.html") == [("Next Six", "deep/six.html")]
+    assert onward(root / "site", "papers/a/deep/six.html") == [("Next Four", "../../b/four.html")]
+
+
 def test_two_paths_to_one_page_are_one_link(tree: Tree) -> None:
     settings = SETTINGS.replace('"papers/a/one.py", "papers/b/five.py"]',
                                 '"papers/a/one.py", "papers/a/three.py"]')  # fmt: skip
