@@ -19,4 +19,6 @@ cause.
 - [Sequence to sequence](seq2seq.py) has one network read a sentence and another write its
   translation, and no longer asks the state between them to hold all of it: the first attention.
 - [PonderNet](ponder_net.py) lets the steps be thoughts about one input, and learns when to stop.
+- [Recurrent highway networks](highway.py) make the way from one step to the next deep, with gates
+  that keep it passable.
 """

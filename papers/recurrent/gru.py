@@ -456,6 +456,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   [transformer](../transformers/transformer.py) kept that and left the units out.
 # - **Steps as thoughts.** [PonderNet](ponder_net.py) applies a unit again and again to one input,
 #   and learns when to stop.
+# - **Deeper.** A [recurrent highway network](highway.py) passes several such levels, without reset
+#   gates, from one step to the next.
 # - **Less still.** A unit with the update gate alone, whose gate sees only the input, can be
 #   computed for all steps at once (Martin 2017, [arXiv](https://arxiv.org/abs/1709.04057), and
 #   Feng 2024, [arXiv](https://arxiv.org/abs/2410.01201)).
