@@ -261,9 +261,18 @@ def test_training_is_the_plain_loop(
         return seen["x"][-1]
 
     monkeypatch.setattr(page, "arriving", spy)
+    steps = Run.steps
+
+    def loop(run: Run, total: int, **parts: Any) -> Any:
+        seen.setdefault("loops", []).append((total, sorted(parts)))
+        return steps(run, total, **parts)
+
+    monkeypatch.setattr(Run, "steps", loop)
     monkeypatch.setattr(Run, "show", lambda run, name, what: seen.update({name: what}))
     numbers = train(config, quiet(tmp_path, seed=7))
     assert (tmp_path / "result.json").is_file()
+    # A checkpoint of either loop holds all that it trains.
+    assert seen["loops"] == [(total, ["model", "optimizer"]) for total in [3] * 4]
     assert seen["shares"] == pytest.approx([(2 * i + 1) / 12 for i in range(6)] * 2)
 
     torch.manual_seed(7)

@@ -236,10 +236,19 @@ def test_training_is_two_plain_loops(
 
     monkeypatch.setattr(Run, "batches", spy)
     monkeypatch.setattr(Run, "log", note)
+    steps = Run.steps
+
+    def loop(run: Run, total: int, **parts: Any) -> Any:
+        seen.setdefault("loops", []).append((total, sorted(parts)))
+        return steps(run, total, **parts)
+
+    monkeypatch.setattr(Run, "steps", loop)
     monkeypatch.setattr(Run, "show", lambda run, name, what: seen.update({name: what}))
     monkeypatch.setattr(distillation, "moved", watch)
     numbers = train(config, quiet(tmp_path, seed=7))
     assert (tmp_path / "result.json").is_file()
+    # A checkpoint of either loop holds all that it trains.
+    assert seen["loops"] == [(total, ["model", "optimizer"]) for total in [3, 3]]
 
     images, labels = digits().images, digits().labels
     (taught, names), (shown, told) = seen["data"]
