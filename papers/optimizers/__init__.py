@@ -26,5 +26,6 @@ its answer as a `torch.optim.Optimizer` short enough to check against the algori
   Adam's memory is enough.
 - [AdaBelief](adabelief.py) divides by how far gradients stray from their average, so that a step
   on an even slope is long.
+- [Sophia](sophia.py) divides by an estimate of the curvature, and clips what is too long.
 - [Muon](muon.py) treats a matrix as a matrix, and makes its step as long in every direction.
 """

@@ -578,6 +578,8 @@ def table(config: Config, grids: dict[str, Tensor]) -> str:
 #   the steps of an epoch, and not as their [root](#normalized-weight-decay).
 # - **Without the second moment.** [Lion](lion.py) keeps the decay and steps by the sign of an
 #   average. [Muon](muon.py) leaves to AdamW what is no matrix.
+# - **Another second moment.** [Sophia](sophia.py) keeps two averages as AdamW does, but the second
+#   is of the curvature.
 
 if __name__ == "__main__":
     main(train)

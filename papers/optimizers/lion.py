@@ -441,6 +441,8 @@ def table(config: Config, chosen: Tensor) -> str:
 # - **A sign for matrices.** [Muon](muon.py) is a member of that family. It takes the sign of a
 #   matrix's singular values and not of its entries (Chen, Li and Liu, 2025,
 #   [arXiv](https://arxiv.org/abs/2506.15054)).
+# - **A sign, but for the steep.** [Sophia](sophia.py) divides an average by an estimate of the
+#   curvature and clips the quotient. Where it clips, its step is the sign.
 # - **An older sign.** signSGD steps by the sign of the gradient itself, and lets machines vote that
 #   send one bit for each weight (Bernstein and others, 2018,
 #   [arXiv](https://arxiv.org/abs/1802.04434)).
