@@ -31,6 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "papers.optimizers.noam": {"steps": 2, "warmup": 1, "factors": 2},
     "papers.recurrent.highway": {"depth": 1, "width": 8, "context": 4, "batch": 4},
     "papers.optimizers.sophia": {"rates": 1, "width": 16},
+    "papers.recurrent.hyper_lstm": {"width": 8, "small": 4, "context": 4, "batch": 4},
     "papers.recurrent.lstm": {"length": 10},
     "papers.recurrent.seq2seq": {"phrases": 2, "width": 16},
     "papers.regularization.distillation": {"teacher_steps": 1, "teacher_width": 16},

@@ -21,4 +21,6 @@ cause.
 - [PonderNet](ponder_net.py) lets the steps be thoughts about one input, and learns when to stop.
 - [Recurrent highway networks](highway.py) make the way from one step to the next deep, with gates
   that keep it passable.
+- A [HyperLSTM](hyper_lstm.py) has its weights scaled in every step by a small network that reads
+  along.
 """

@@ -589,6 +589,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   [arXiv](https://arxiv.org/abs/1804.04849)).
 # - **Normalised.** [Layer normalisation](../normalization/layer_norm.py) of the four sums and of
 #   the state steadies longer trainings (Ba 2016). We leave it out here.
+# - **Weights that move.** In a [HyperLSTM](hyper_lstm.py) a small network scales the weights of a
+#   large one in every step.
 # - **The sum went on.** A [residual network](../vision/resnet.py) adds to its state from layer to
 #   layer, for the same reason as the cell from step to step, and so does every
 #   [transformer](../transformers/transformer.py).
