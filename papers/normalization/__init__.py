@@ -21,4 +21,6 @@ standard deviation, and so hands on numbers of a known size. The papers here dif
 - [Batch-channel normalization](batch_channel_norm.py): one feature, over earlier batches, too, and
   then a few channels of one image.
 - [DeepNorm](deep_norm.py): all features of a layer, behind a shortcut that is made larger.
+
+[One table](compared.py) has the norms of images side by side, in the same network.
 """

@@ -383,6 +383,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # - **Channels, too.** [Batch-channel normalization](batch_channel_norm.py), of the same paper, has
 #   group norm behind a batch norm whose statistics come from many batches, so that no channel of a
 #   group is always the smallest.
+# - **Side by side.** [One table](compared.py) has the norms of this topic in one network, and what
+#   they cost.
 # - **Diffusion.** The [U-Net](../diffusion/unet.py) of diffusion models has group norm in every
 #   block.
 # - **Transformers** for images brought layer norm with them, as [ViT](../vision/vit.py) shows, and
