@@ -47,7 +47,7 @@ claims:
     control: LSTM
     metric: validation_loss
     margin: 0.02
-    note: "in a short training, the weights are better spent on a larger LSTM"
+    note: "in a short training, a larger LSTM is the better use of the weights"
   - what: "it is as good as layer normalization"
     paper: "section 4.3: similar performance"
     run: HyperLSTM
@@ -61,7 +61,7 @@ claims:
     control: layer norm LSTM
     metric: validation_loss
     margin: 0.02
-    note: "as above: the weights of the small network are missing in the large one"
+    note: "as above"
   - what: the weights change more between words than within them
     paper: "section 4.4, of figure 4"
     run: HyperLSTM, layer norm
@@ -90,7 +90,7 @@ deviations:
     matters: "at the start: see the page of the LSTM"
     test: test_weights_start_as_appendix_a_2_3_says
   - what: recurrent dropout
-    paper: "on what may be added, in every experiment (eq. 13)"
+    paper: "on what may be added (eq. 13), in its experiments on characters"
     ours: none
     matters: "in long trainings: ours sees each character less than once"
   - what: names of weights
