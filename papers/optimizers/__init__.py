@@ -28,4 +28,5 @@ its answer as a `torch.optim.Optimizer` short enough to check against the algori
   on an even slope is long.
 - [Sophia](sophia.py) divides by an estimate of the curvature, and clips what is too long.
 - [Muon](muon.py) treats a matrix as a matrix, and makes its step as long in every direction.
+- [A race](race.py) of nine of them shows how much is chance on two small tasks.
 """
