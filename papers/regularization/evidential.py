@@ -1,0 +1,436 @@
+r"""
+---
+title: Evidential classification
+summary: A network that counts evidence for each class can say that it has none.
+paper: Evidential Deep Learning to Quantify Classification Uncertainty
+authors: [Murat Sensoy, Lance Kaplan, Melih Kandemir]
+year: 2018
+arxiv: "1806.01768"
+acronyms: [EDL, Dirichlet, subjective logic, vacuity, out of distribution]
+needs: [regularization/dropout]
+equals:
+  what: torch.distributions.Dirichlet
+  within: 1e-12
+  test: test_losses_and_gradients_are_expectations_of_torchs_dirichlet
+notation:
+  'e': e
+  '\alpha': alpha
+  'S': S
+  'K': K
+  'u': u
+  '\lambda_t': pull
+figure:
+  file: figures/evidential.svg
+  alt: >-
+    Three triangles, whose corners are three classes. With no evidence the triangle is even. With
+    evidence of 2, 2 and 2 there is a faint hill in the middle, and with 12, 2 and 1 a dark spot
+    near the first corner. Below each stand the expected probabilities, of which the first two
+    triangles have the same, and the uncertainty, which falls from 1 to a third and a sixth.
+  caption: >-
+    How likely probabilities of three classes are, given evidence. A softmax has one point for the
+    first two triangles. What `opinion` says tells them apart.
+metrics:
+  error: {name: test error on the classes it knows, unit: "%", better: lower}
+  calibration: {name: calibration error on those, unit: "%", better: lower}
+  told_strange: {name: "digits of other classes told from those it knows (by guessing: 50)",
+    unit: "%", better: higher}
+  told_90: {name: "images turned by 90° told from upright ones (by guessing: 50)", unit: "%",
+    better: higher}
+  sure: {name: "mean probability of its answer, for digits of other classes", unit: "%",
+    better: lower}
+  loss: {name: training loss, better: lower}
+runs:
+  evidence: ""
+  softmax: --loss softmax
+  no pull: --pull 0
+  ReLU: --positive relu
+  expected cross entropy: --loss bayes
+shows:
+  turned: >-
+    a digit of the test set turned to the left by 15° at a time. Below each image is a row for each
+    class that the network knows, the lighter the more probable, and at the bottom how uncertain it
+    is
+claims:
+  - what: digits of classes that it was never shown are told from those that it knows
+    paper: "abstract: detection of out-of-distribution queries"
+    run: evidence
+    control: softmax
+    metric: told_strange
+    margin: 0.02
+  - what: it is less sure of them
+    paper: "section 5"
+    run: evidence
+    control: softmax
+    metric: sure
+    margin: 0.1
+  - what: turned images are told from upright ones
+    paper: "figure 1 has one turned digit"
+    run: evidence
+    control: softmax
+    metric: told_90
+    margin: 0.02
+  - what: it errs about as little on what it knows
+    paper: "section 5"
+    run: evidence
+    control: softmax
+    metric: error
+    within: 0.01
+  - what: so does it with the paper's ReLU in place of the softplus
+    paper: "section 5"
+    run: ReLU
+    control: softmax
+    metric: error
+    within: 0.01
+    note: "whole classes lose all evidence in training, and what has none has no gradient"
+  - what: it is the pull towards no evidence that makes it unsure
+    paper: "section 4: that total evidence shrinks where it is of no use"
+    run: evidence
+    control: no pull
+    metric: sure
+    margin: 0.05
+  - what: it withstands images that were changed to deceive it
+    paper: abstract
+    note: "not run here: it would be another experiment"
+deviations:
+  - what: which loss
+    paper: "three, of which the squared error (eq. 5) did best"
+    ours: all three, by default the squared error
+    matters: "see the runs, which have two of them"
+    test: test_losses_and_gradients_are_expectations_of_torchs_dirichlet
+  - what: how the pull grows
+    paper: '$\lambda_t = \min(1, t / 10)$, with $t$ the epoch'
+    ours: "the same, at each step and not at each epoch"
+    matters: "no"
+    test: test_the_pull_grows_to_its_most
+  - what: how evidence is made positive
+    paper: ReLU
+    ours: softplus, and ReLU as a control
+    others: "others since: softplus, or an exponential"
+    matters: "yes: an image without any evidence has no gradient from a ReLU"
+    test: test_without_evidence_there_is_no_gradient
+  - what: the network, and what it was never shown
+    paper: "LeNet; letters for digits, and five of ten classes of CIFAR-10 for the others"
+    ours: "two hidden layers; five of ten digits for the others"
+    matters: "yes: compare the direction and not the numbers"
+    test: test_training_is_the_plain_loop
+mistakes:
+  - what: "the pull takes all evidence, that for the right class as well"
+    mutant: the evidence for the right class is pulled, too
+    caught: test_the_pull_leaves_the_right_class_alone
+  - what: "evidence in place of evidence and one: without any it divides by zero"
+    mutant: no one is added
+    caught: test_no_evidence_is_full_uncertainty
+worked:
+  - at: opinion
+    told: >-
+      Three classes. Nothing is known of the first image. For the second there is as much evidence
+      for each class, and for the third much for one. Expected probabilities, and uncertainty.
+    code: |-
+      e = torch.tensor([[0.0, 0.0, 0.0], [2.0, 2.0, 2.0], [12.0, 2.0, 1.0]])
+      p, u = opinion(e + 1)
+      p
+      u
+exercises: [opinion, expected_error, expected_cross_entropy, divergence]
+---
+
+# Evidential classification
+
+Show a network that was trained on digits a letter, and it will be sure of some digit. A softmax can
+only say how the classes compare with one another. That nothing speaks for any of them, and that as
+much speaks for one as for another, is all the same to it. Many networks, or one with
+[dropout](dropout.py#many-passes) and many passes, may disagree where little is known, and cost as
+many times as much.
+
+The paper has the network say how much *evidence* it has for each class, any number from zero up. As
+if it had counted earlier cases, these numbers make a distribution over probabilities, a Dirichlet
+distribution. Without evidence all probabilities of classes are equally likely. Much evidence for
+one class makes a peak. The network says so in one pass, and is trained with the expected loss under
+that distribution.
+
+What would keep it from having evidence for everything? It is pulled towards none, in all classes
+but the right one.
+
+| size | meaning | size | meaning |
+|------|---------|------|---------|
+| `B` | images in a batch | `K` | classes that are known |
+| `N` | images that are looked at | | |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from papers.common import Options, Run, UserError, main
+from papers.common.data import digits, grid
+from papers.common.data.grids import enlarged
+from papers.regularization.dropout import Config as DropoutConfig
+from papers.regularization.dropout import calibration_error, network, told_apart, turn, unsure
+
+Loss = Literal["squared", "likelihood", "bayes", "softmax"]
+Positive = Literal["relu", "softplus"]
+
+
+def parameters(logits: Tensor, positive: Positive) -> Tensor:
+    r"""
+    ## Evidence
+
+    A network has any numbers for outputs, and evidence $e_k \ge 0$. The paper takes a ReLU for
+    that. It has a drawback: where no class has any evidence, no class has a gradient. With it, the
+    first networks that we trained had lost whole classes. So we take a softplus,
+    $\log(1 + e^x)$, which always has a gradient. With one more for each class, evidence gives a
+    Dirichlet distribution its parameters, $\alpha_k = e_k + 1$.
+    """
+    e = logits.relu() if positive == "relu" else F.softplus(logits)  # (N, K)
+    return e + 1
+
+
+def opinion(alpha: Tensor) -> tuple[Tensor, Tensor]:
+    r"""
+    ## An opinion
+
+    The sum of the parameters, $S$, says how narrow the distribution is, and its mean are the
+    expected probabilities. What the $K$ ones have of the sum is the *uncertainty*:
+
+    $$
+    S = \sum_{k=1}^{K} \alpha_k, \qquad \hat p_k = \frac{\alpha_k}{S}, \qquad u = \frac{K}{S}.
+    $$
+
+    The classes have the rest, $b_k = e_k / S$ each, which is called belief, and
+    $u + \sum_k b_k = 1$.
+    """
+    S = alpha.sum(-1, keepdim=True)  # (N, 1)
+    u = alpha.shape[-1] / S[:, 0]  # (N,)
+    return alpha / S, u
+
+
+def likelihood(alpha: Tensor, y: Tensor) -> Tensor:
+    r"""
+    ## Three expected losses
+
+    A label, $y$ with a one in its place, has some probability under $p$, and $p$ has a
+    distribution. The first loss averages the probability, and takes the logarithm after that
+    (eq. 3):
+
+    $$
+    \mathcal{L} = \sum_{j=1}^{K} y_j \, (\log S - \log \alpha_j).
+    $$
+
+    Only the mean of the distribution counts, and nothing in it favours little evidence or much.
+    """
+    return (y * (alpha.sum(-1, keepdim=True).log() - alpha.log())).sum(-1)  # (N,)
+
+
+def expected_cross_entropy(alpha: Tensor, y: Tensor) -> Tensor:
+    r"""
+    ### The average of the cross entropy
+
+    With the logarithm first there are digamma functions in the place of logarithms (eq. 4):
+
+    $$
+    \mathcal{L} = \sum_{j=1}^{K} y_j \, \bigl(\psi(S) - \psi(\alpha_j)\bigr).
+    $$
+    """
+    S = alpha.sum(-1, keepdim=True)  # (N, 1)
+    return (y * (torch.digamma(S) - torch.digamma(alpha))).sum(-1)  # (N,)
+
+
+def expected_error(alpha: Tensor, y: Tensor) -> Tensor:
+    r"""
+    ### The average of the squared error
+
+    This is the one that did best (eq. 5). It is the squared error of the mean, and the variance:
+
+    $$
+    \mathcal{L} = \sum_{j=1}^{K} (y_j - \hat p_j)^2 + \frac{\hat p_j (1 - \hat p_j)}{S + 1}.
+    $$
+
+    The first part is always the larger one, so the network is right first and certain second.
+    """
+    p, _ = opinion(alpha)
+    S = alpha.sum(-1, keepdim=True)  # (N, 1)
+    return ((y - p).square() + p * (1 - p) / (S + 1)).sum(-1)  # (N,)
+
+
+EXPECTED: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
+    "squared": expected_error,
+    "likelihood": likelihood,
+    "bayes": expected_cross_entropy,
+}
+
+
+def divergence(alpha: Tensor) -> Tensor:
+    r"""
+    ## The pull towards no evidence
+
+    How far is a Dirichlet distribution from the even one, in which all parameters are one?
+
+    $$
+    \operatorname{KL} = \log \frac{\Gamma\bigl(\sum_k \alpha_k\bigr)}{\Gamma(K) \prod_k
+    \Gamma(\alpha_k)} + \sum_{k=1}^{K} (\alpha_k - 1) \Bigl[ \psi(\alpha_k) - \psi \Bigl( \sum_j
+    \alpha_j \Bigr) \Bigr]
+    $$
+    """
+    S, K = alpha.sum(-1), alpha.shape[-1]  # (N,), ()
+    scale = torch.lgamma(S) - math.lgamma(K) - torch.lgamma(alpha).sum(-1)  # (N,)
+    slopes = torch.digamma(alpha) - torch.digamma(S)[:, None]  # (N, K)
+    return scale + ((alpha - 1) * slopes).sum(-1)
+
+
+def evidential_loss(alpha: Tensor, labels: Tensor, kind: Loss, pull: float) -> Tensor:
+    r"""
+    ### The loss
+
+    What speaks for the right class may stay, so it is taken out before the distance is measured:
+    $\tilde \alpha = y + (1 - y) \odot \alpha$. The weight of the pull, $\lambda_t$, grows from
+    zero. From the start it would keep the network from finding evidence at all.
+    """
+    y = F.one_hot(labels, alpha.shape[-1]).to(alpha.dtype)  # (B, K)
+    misleading = y + (1 - y) * alpha  # (B, K)
+    return (EXPECTED[kind](alpha, y) + pull * divergence(misleading)).mean()
+
+
+@dataclass(frozen=True)
+class Config:
+    r"""
+    ## Configuration
+
+    The network is that of the page on [dropout](dropout.py#the-network), without dropout. It is
+    shown half of the digits, about 500 images, so that 100 steps are ten epochs.
+    """
+
+    loss: Loss = "squared"
+    "which expected loss, or a softmax with its cross entropy"
+    positive: Positive = "softplus"
+    "what makes evidence of outputs"
+    pull: float = 1.0
+    "most weight of the divergence from no evidence"
+    growing: int = 100
+    "steps in which that weight grows to its most"
+    known: int = 5
+    "classes that the network is shown, from 0 on"
+    images: int = 1000
+    "images to train on, before other classes are left out"
+    width: int = 256
+    "units in a hidden layer"
+    batch: int = 50
+    "images in a minibatch"
+    steps: int = 2000
+    "minibatches"
+    lr: float = 0.001
+    "learning rate of Adam"
+
+
+def weight(config: Config, step: int) -> float:
+    return config.pull * min(1.0, step / config.growing)
+
+
+@torch.no_grad()
+def says(model: nn.Module, images: Tensor, config: Config) -> tuple[Tensor, Tensor]:
+    r"""
+    ## What it says
+
+    Probabilities, and how uncertain it is. A softmax has no evidence; in its place we take its
+    entropy as a share of what it can be.
+    """
+    logits = model(images)  # (N, K)
+    if config.loss == "softmax":
+        p = logits.softmax(-1)  # (N, K)
+        return p, unsure(p) / math.log(p.shape[-1])
+    return opinion(parameters(logits, config.positive))
+
+
+def judge(
+    model: nn.Module, config: Config, images: Tensor, labels: Tensor, strange: Tensor
+) -> dict[str, float]:
+    r"""
+    ## What we measure
+
+    Errors and calibration are those on new images of classes that it knows. How unsure it is of
+    other images we compare by the entropy of the probabilities, for evidence as for a softmax, so
+    that the same is asked of both.
+    """
+    p, _ = says(model, images, config)
+    others, _ = says(model, strange, config)
+    turned, _ = says(model, turn(images, 90), config)
+    return {
+        "error": (p.argmax(-1) != labels).float().mean().item(),
+        "calibration": calibration_error(p, labels).item(),
+        "told_strange": told_apart(unsure(p), unsure(others)),
+        "told_90": told_apart(unsure(p), unsure(turned)),
+        "sure": others.amax(-1).mean().item(),
+    }
+
+
+def picture(model: nn.Module, image: Tensor, config: Config) -> Tensor:
+    """One image at thirteen angles, with the probabilities and the uncertainty below each."""
+    tiles = []
+    for degrees in range(0, 181, 15):
+        turned = turn(image[None], degrees)  # (1, 8, 8)
+        p, u = says(model, turned, config)
+        strip = p.T.repeat_interleave(8, 0).expand(-1, 48)  # (8*K, 48)
+        bar = u[:, None].expand(12, 48)  # (12, 48)
+        gap = torch.full_like(strip[:2], 0.5)  # (2, 48)
+        tiles.append(torch.cat([enlarged(turned)[0], gap, strip, gap, bar]))
+    return grid(torch.stack(tiles), columns=13)
+
+
+def train(config: Config, options: Options | None = None) -> dict[str, float]:
+    r"""
+    ## Training
+
+    The loop differs from the usual one in its loss alone.
+    """
+    run = Run(config, options)
+    data = digits()
+    if not 2 <= config.known <= 9:
+        raise UserError(f"--known {config.known}: give 2 to 9, so that some classes are strange")
+    if config.images > 1700:
+        raise UserError(f"--images {config.images}: give 1700 or less, the others judge")
+    seen, learned = data.images[: config.images], data.labels[: config.images]
+    unseen, answers = data.images[config.images :], data.labels[config.images :]
+    shown, familiar = learned < config.known, answers < config.known
+    batches = run.batches(seen[shown], learned[shown], size=config.batch)
+
+    layers = network(DropoutConfig(width=config.width, drop=0.0))
+    layers[-1] = nn.Linear(config.width, config.known)
+    model = run.prepare(layers)
+    optimizer = torch.optim.Adam(model.parameters(), config.lr, fused=True)
+    for step in run.steps(config.steps, model=model, optimizer=optimizer):
+        x, y = batches[step]  # (B, 8, 8), (B,)
+        with run.autocast():
+            logits = model(x)  # (B, K)
+            if config.loss == "softmax":
+                loss = F.cross_entropy(logits, y)
+            else:
+                alpha = parameters(logits, config.positive)  # (B, K)
+                loss = evidential_loss(alpha, y, config.loss, weight(config, step))
+        optimizer.zero_grad()
+        run.backward(loss)
+        run.update(optimizer)
+        run.log(loss=loss)
+
+    parts = (unseen[familiar], answers[familiar], unseen[~familiar])
+    images, labels, strange = (t.to(run.device) for t in parts)
+    run.show("turned", picture(layers, images[labels == 1][0], config))
+    return run.finish(**judge(layers, config, images, labels, strange))
+
+
+# ## What changed since
+#
+# - **Numbers, too.** Evidence can be counted for a number as well as for classes (Amini 2019,
+#   [arXiv](https://arxiv.org/abs/1910.02600)).
+# - **What it means is disputed.** No loss that is an average over labels rewards a network for
+#   saying truthfully how much it does not know (Bengs 2022,
+#   [arXiv](https://arxiv.org/abs/2203.06102)).
+# - **Many passes instead.** [Dropout](dropout.py#many-passes), and averages of several networks,
+#   ask how far networks disagree.
+
+if __name__ == "__main__":
+    main(train)
