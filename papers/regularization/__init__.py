@@ -18,4 +18,6 @@ say.
   stop growing, and what that does to errors and to calibration.
 - [Knowledge distillation](distillation.py) has a small network learn from what a large one thinks
   of every class, also of one that the small one is never shown.
+- [Evidential classification](evidential.py) counts what speaks for each class, and is unsure where
+  nothing does.
 """

@@ -559,7 +559,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   [arXiv](https://arxiv.org/abs/1411.4280)), weights instead of units (Wan 2013), whole layers of
 #   a residual network (Huang 2016, [arXiv](https://arxiv.org/abs/1603.09382)), the same units at
 #   all steps of a sequence (Gal 2016, [arXiv](https://arxiv.org/abs/1512.05287)).
-# - **Other ways to be less sure.** [Label smoothing](label_smoothing.py) changes what is asked for.
+# - **Other ways to be less sure.** [Label smoothing](label_smoothing.py) changes what is asked for,
+#   and [evidence](evidential.py) what is answered, in one pass.
 # - **Several networks after all.** A handful, trained from different weights, is unsure in the
 #   right places more often than passes with dropout (Lakshminarayanan 2017,
 #   [arXiv](https://arxiv.org/abs/1612.01474)).

@@ -57,6 +57,7 @@ claims:
     control: softmax
     metric: told_strange
     margin: 0.02
+    note: "it is less sure of those that it knows as well"
   - what: it is less sure of them
     paper: "section 5"
     run: evidence
@@ -69,12 +70,14 @@ claims:
     control: softmax
     metric: told_90
     margin: 0.02
+    note: "both are more sure of turned images than of upright ones, and it more often"
   - what: it errs about as little on what it knows
     paper: "section 5"
     run: evidence
     control: softmax
     metric: error
     within: 0.01
+    note: "it errs a little more often, and seeds differ by as much as that"
   - what: so does it with the paper's ReLU in place of the softplus
     paper: "section 5"
     run: ReLU
@@ -88,6 +91,7 @@ claims:
     control: no pull
     metric: sure
     margin: 0.05
+    note: "without the pull it is nearly as unsure"
   - what: it withstands images that were changed to deceive it
     paper: abstract
     note: "not run here: it would be another experiment"
@@ -272,9 +276,12 @@ def divergence(alpha: Tensor) -> Tensor:
     How far is a Dirichlet distribution from the even one, in which all parameters are one?
 
     $$
-    \operatorname{KL} = \log \frac{\Gamma\bigl(\sum_k \alpha_k\bigr)}{\Gamma(K) \prod_k
-    \Gamma(\alpha_k)} + \sum_{k=1}^{K} (\alpha_k - 1) \Bigl[ \psi(\alpha_k) - \psi \Bigl( \sum_j
+    \begin{aligned}
+    \operatorname{KL} = \log & \frac{\Gamma\bigl(\sum_k \alpha_k\bigr)}{\Gamma(K) \prod_k
+    \Gamma(\alpha_k)} \\
+    & + \sum_{k=1}^{K} (\alpha_k - 1) \Bigl[ \psi(\alpha_k) - \psi \Bigl( \sum_j
     \alpha_j \Bigr) \Bigr]
+    \end{aligned}
     $$
     """
     S, K = alpha.sum(-1), alpha.shape[-1]  # (N,), ()
@@ -386,6 +393,17 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     ## Training
 
     The loop differs from the usual one in its loss alone.
+
+    With evidence the network is less sure of digits that it was never shown. But it is less sure of
+    those that it knows as well, so neither can be told from the other any better than with a
+    softmax: the entropy of a softmax does a little better at it. Nor is it the pull that makes the
+    difference. Without it, the network is nearly as unsure. We suspect the loss, which is content
+    with less certainty than a cross entropy asks for; we have not tried a softmax with a squared
+    error. Images that are turned by a right angle lead all of these networks astray: more often
+    than not, they are more sure of one than of an upright image.
+
+    With the paper's ReLU, two or three of five classes end without any evidence, whatever the
+    image, and all of their images are wrong. Such a class has no gradient, and does not come back.
     """
     run = Run(config, options)
     data = digits()

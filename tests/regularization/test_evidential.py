@@ -105,7 +105,7 @@ def test_no_evidence_is_full_uncertainty() -> None:
     layer = nn.Linear(64, 4)
     nn.init.zeros_(layer.weight)
     nn.init.constant_(layer.bias, -2)
-    p, u = says(nn.Sequential(nn.Flatten(), layer), torch.rand(2, 8, 8), Config())
+    p, u = says(nn.Sequential(nn.Flatten(), layer), torch.rand(2, 8, 8), Config(positive="relu"))
     assert p.tolist() == [[0.25] * 4] * 2
     assert u.tolist() == [1, 1]
     labels = torch.tensor([1])
