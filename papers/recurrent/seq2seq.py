@@ -555,7 +555,7 @@ def show(run: Run, model: Translator, phrases: int) -> None:
     if model.reader == "attention":
         weights = model(source, target)[1]
         large = weights.repeat_interleave(12, 1).repeat_interleave(12, 2)
-        run.show("alignment", grid(large, columns=1, gap=6))
+        run.show("alignment", grid(large, columns=3, gap=6))
     counts = range(1, 2 * phrases + 1)
     shares = {N: in_place(model, 50, N, run.device) for N in counts}
     run.show("by_length", "\n".join(f"{N} {share:.2f}" for N, share in shares.items()))

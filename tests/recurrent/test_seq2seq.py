@@ -475,9 +475,9 @@ def test_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, weights = model(source, target)
     T, S = weights.shape[1:]
     pixels = seen["alignment"]
-    assert pixels.shape[1:] == (3 * (12 * T + 6) + 6, 12 * S + 12)
+    assert pixels.shape[1:] == (12 * T + 12, 3 * (12 * S + 6) + 6)
     for n in range(3):
-        found = pixels[0, 12 + n * (12 * T + 6) :: 12][:T, 12::12][:, :S]
+        found = pixels[0, 12::12][:T, 12 + n * (12 * S + 6) :: 12][:, :S]
         torch.testing.assert_close(found, weights[n])
     rows = seen["by_length"].split("\n")
     assert [row.split()[0] for row in rows] == ["1", "2", "3", "4"]
