@@ -20,7 +20,7 @@ authors:
   - Guillaume Lample
 year: 2023
 arxiv: "2302.13971"
-acronyms: [RoPE, GQA]
+acronyms: [RoPE, rotary position embedding, GQA]
 needs: [transformers/gpt2, transformers/kv_cache, normalization/rms_norm, activations/glu_variants]
 equals:
   what: transformers.LlamaForCausalLM

@@ -47,6 +47,6 @@ def draw() -> Sheet:
     axes.curve(sheet, eight, "idea")
     with sheet.link("the-gradient-and-its-limit"):
         sheet.text("slope", axes.place(9, 0.3), "name", "start")
-    sheet.text("* T² for the 8", axes.place(15, 0.3), "size", "start")
+    sheet.text("* T**2 for the 8", axes.place(15, 0.3), "size", "start")
     sheet.text("matching logits", axes.place(26, limit + 0.06), "size", "start")
     return sheet

@@ -255,7 +255,7 @@ class AlibiAttention(Attention):
 
 class RotaryAttention(Attention):
     r"""
-    ### With rotary positions
+    ### With angles
 
     A control: queries and keys [turn](../llama.py#rotary-positions) with their places, which tells
     attention their distance, too. Most language models have it today.
