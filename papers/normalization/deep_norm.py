@@ -207,7 +207,7 @@ def two_stacks(N: int, M: int) -> tuple[Scales, Scales]:
     In a translator with $N$ layers in the encoder and $M$ in the decoder, a layer of the decoder
     has three sublayers, and what the encoder changes passes through all of them:
 
-    | stack | $\alpha$ | $\beta$ |
+    | stack | shortcut, $\alpha$ | weights, $\beta$ |
     |---|---|---|
     | encoder | $0.81\,(N^4 M)^{1/16}$ | $0.87\,(N^4 M)^{-1/16}$ |
     | decoder | $(3M)^{1/4}$ | $(12M)^{-1/4}$ |
