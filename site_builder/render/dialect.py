@@ -118,3 +118,10 @@ class _Table(TableProcessor):
         split = self._split_row  # type: ignore[attr-defined]
         cells = (split(row.strip(" ")) for row in block.split("\n")[2:])
         return all(len(row) <= len(self.separator) for row in cells)
+
+    def run(self, parent: Element, blocks: list[str]) -> None:
+        """A cell of the head that is left empty heads nothing: it is a cell as any other."""
+        super().run(parent, blocks)
+        for cell in list(parent[-1].iter("th")):
+            if not LINE.sub("", cell.text or "").strip():
+                cell.tag = "td"

@@ -53,6 +53,12 @@ def test_formulas() -> None:
     assert "katex" not in html(r"Costs \$3 and \$4, `$x$`, a $ alone, $ x $.")
 
 
+def test_an_empty_cell_of_a_tables_head_heads_nothing() -> None:
+    html = shown("| | a |\n|---|---|\n| b | c |\n")
+    assert "<td></td>" in html.split("</thead>")[0]
+    assert "<th>a</th>" in html
+
+
 def test_a_table_and_a_formula_in_a_list() -> None:
     table = html("| a | b |\n|---|---|\n| `x` | $y$ |\n")
     assert table.startswith('<div class="table"><table>')

@@ -69,16 +69,26 @@ def test_accessible(browser: Browser, address: str, kind: str, width: int, theme
     assert not found, told
 
 
+# What pages have of their own, at a sixth of the time: colours are those of the style sheet, which
+# the test above sees on each kind of page, and readers meet a formula as MathML.
+OWN = """axe.run({exclude: [".katex-html"]},
+                 {resultTypes: ["violations"], rules: {"color-contrast": {enabled: false}}})
+            .then(found => found.violations.map(each => each.id + each.nodes[0].html))"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 def test_every_page_is_accessible(browser: Browser, address: str, site: Path, part: int) -> None:
-    width, theme = MODES[part]
-    for name in pages(site)[part::4]:
-        page = visit(browser, address + name, width, theme, bypass_csp=True)
-        page.add_script_tag(path=AXE)
-        found = page.evaluate("axe.run().then(r => r.violations.map(v => v.id + v.nodes[0].html))")
-        page.context.close()
-        assert not found, (name, found)
+    names = pages(site)[part::4]
+    page = visit(browser, address + names[0], *MODES[part], bypass_csp=True)
+    axe = AXE.read_text("utf-8")
+    faults = {}
+    for name in names:
+        page.goto(address + name, wait_until="domcontentloaded")
+        page.evaluate(axe)
+        faults[name] = page.evaluate(OWN)
+    page.context.close()
+    assert not any(faults.values()), {name: found for name, found in faults.items() if found}
 
 
 def test_html_is_valid(site: Path) -> None:
