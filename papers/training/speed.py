@@ -7,10 +7,26 @@ metrics:
   multi_head: {name: multi-head attention, unit: × torch, better: lower}
   encoder_layer: {name: layer of the encoder, unit: × torch, better: lower}
   smoothed_loss: {name: loss with smoothed labels, unit: × torch, better: lower}
-  rms_norm: {name: RMSNorm, unit: × torch, better: lower}
+  batch_norm: {name: batch norm written out, unit: × torch, better: lower}
+  batch_norm_fused: {name: batch norm to use, unit: × torch, better: lower}
+  layer_norm: {name: layer norm written out, unit: × torch, better: lower}
+  layer_norm_fused: {name: layer norm to use, unit: × torch, better: lower}
+  instance_norm: {name: instance norm written out, unit: × torch, better: lower}
+  instance_norm_fused: {name: instance norm to use, unit: × torch, better: lower}
+  group_norm: {name: group norm written out, unit: × torch, better: lower}
+  group_norm_fused: {name: group norm to use, unit: × torch, better: lower}
+  rms_norm: {name: RMSNorm written out, unit: × torch, better: lower}
+  rms_norm_fused: {name: RMSNorm to use, unit: × torch, better: lower}
+  gelu: {name: GELU, unit: × torch, better: lower}
   lstm: {name: LSTM, unit: × torch, better: lower}
+  gru: {name: GRU, unit: × torch, better: lower}
+  sgd: {name: "SGD, Nesterov", unit: × torch, better: lower}
   adam: {name: Adam, unit: × torch, better: lower}
   adam_fused: {name: Adam beside the fused one, unit: × torch, better: lower}
+  adamw: {name: AdamW, unit: × torch, better: lower}
+  amsgrad: {name: AMSGrad, unit: × torch, better: lower}
+  radam: {name: RAdam, unit: × torch, better: lower}
+  muon: {name: Muon, unit: × torch, better: lower}
   clipping: {name: clipping, unit: × torch, better: lower}
   itself: {name: torch's layer beside itself, unit: × torch}
 runs:
@@ -56,6 +72,52 @@ claims:
     than: 1.05
     margin: 0
     note: it makes both corrected averages, and torch folds their corrections into two numbers
+  - what: GELU takes at most 5 % longer than `F.gelu`
+    paper: our own bound
+    run: forward and back
+    metric: gelu
+    than: 1.05
+    margin: 0
+    note: it is five operations, each of which reads and writes all numbers, and torch's is one
+  - what: the GRU with its reset after the matrix takes at most 5 % longer than `nn.GRU`
+    paper: our own bound
+    run: forward and back
+    metric: gru
+    than: 1.05
+    margin: 0
+    note: Python calls its small operations one by one
+  - what: SGD with Nesterov's momentum takes at most 5 % longer than `torch.optim.SGD`
+    paper: our own bound
+    run: forward and back
+    metric: sgd
+    than: 1.05
+    margin: 0
+    note: decay, damping and momentum each make a tensor, also where they do nothing
+  - what: AdamW takes at most 5 % longer than `torch.optim.AdamW`
+    paper: our own bound
+    run: forward and back
+    metric: adamw
+    than: 1.05
+    margin: 0
+  - what: AMSGrad takes at most 5 % longer than `torch.optim.Adam(amsgrad=True)`
+    paper: our own bound
+    run: forward and back
+    metric: amsgrad
+    than: 1.05
+    margin: 0
+  - what: RAdam takes at most 5 % longer than `torch.optim.RAdam`
+    paper: our own bound
+    run: forward and back
+    metric: radam
+    than: 1.05
+    margin: 0
+  - what: Muon takes at most 5 % longer than `torch.optim.Muon`
+    paper: our own bound
+    run: forward and back
+    metric: muon
+    than: 1.05
+    margin: 0
+    note: torch multiplies the matrices in bfloat16, and ours in the precision of the weights
   - what: clipping takes at most 5 % longer than `clip_grad_norm_`
     paper: our own bound
     run: forward and back
@@ -93,9 +155,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from papers.activations.gelu import gelu
 from papers.common import Options, Run, main
-from papers.normalization.rms_norm import RMSNorm
-from papers.optimizers.adam import Adam
+from papers.normalization.batch_norm import BatchNorm, FusedBatchNorm
+from papers.normalization.group_norm import FusedGroupNorm, GroupNorm
+from papers.normalization.instance_norm import FusedInstanceNorm, InstanceNorm
+from papers.normalization.layer_norm import FusedLayerNorm, LayerNorm
+from papers.normalization.rms_norm import FusedRMSNorm, RMSNorm
+from papers.optimizers.adam import Adam, State
+from papers.optimizers.adamw import AdamW
+from papers.optimizers.amsgrad import AMSGrad
+from papers.optimizers.muon import Muon
+from papers.optimizers.radam import RAdam
+from papers.optimizers.sgd import SGD
+from papers.recurrent.gru import ResetAfter
 from papers.recurrent.lstm import LSTM
 from papers.training.clipping import clip_gradients
 from papers.transformers.attention import MultiHeadAttention
@@ -167,10 +240,12 @@ def take_turns(pair: Pair, now: Clock) -> float:
     A machine has moods: another program wakes up, the clock of the processor falls. If we timed all
     of ours and then all of theirs, one of the two would have the bad hour. So they take turns. And
     who comes second finds memory that the first has just used, which makes small parts half as fast
-    again. So a turn is ours, theirs, theirs, ours, and we divide the two sums.
+    again. So each does its work once before the turn, a turn is ours, theirs, theirs, ours, and we
+    divide the two sums.
 
     A disturbed turn is an outlier, and the **median** of the quotients does not move for it.
     """
+    pair.ours(), pair.theirs()
     spent = dict.fromkeys(("ours", "theirs"), 0.0)
     for name in ("ours", "theirs", "theirs", "ours"):
         work = getattr(pair, name)
@@ -251,16 +326,48 @@ def smoothed(config: Config, x: Tensor) -> Pair:
     return Pair(ours, there_and_back(nothing, logits, call))
 
 
-def rms_norm(config: Config, x: Tensor) -> Pair:
+def norms(config: Config, x: Tensor) -> dict[str, Pair]:
     r"""
-    ## A norm
+    ## Norms
 
-    Little arithmetic and much memory: what counts is how often the features are read. Ours reads
-    and writes them for each operation, and a kernel of its own would do so once. The weights are
-    the same, so `nn.RMSNorm` can stand in its place.
+    Little arithmetic and much memory: what counts is how often the features are read and written.
+    A norm that is written out for reading goes through them once for each operation, and a kernel
+    of its own does so once or twice. Hence each of these pages has a second form *to use*, which
+    calls that kernel. Weights of either form load into the other.
+
+    Where a norm is for images, features are channels here, and positions are places of a map.
     """
-    ours, theirs = RMSNorm(config.width), nn.RMSNorm(config.width, eps=1e-5)
-    return Pair(there_and_back(ours, x), there_and_back(theirs, x), often=10)
+    C, G = config.width, config.heads
+    maps = x.detach().mT.contiguous().requires_grad_()  # (B, C, T)
+    square = maps.detach()[..., None].requires_grad_()  # (B, C, T, 1)
+    made: dict[str, tuple[nn.Module, nn.Module, nn.Module, Tensor]] = {
+        "batch_norm": (BatchNorm(C), FusedBatchNorm(C), nn.BatchNorm1d(C), maps),
+        "layer_norm": (LayerNorm(C), FusedLayerNorm(C), nn.LayerNorm(C), x),
+        "instance_norm": (
+            InstanceNorm(C, affine=True),
+            FusedInstanceNorm(C, affine=True),
+            nn.InstanceNorm2d(C, affine=True),
+            square,
+        ),
+        "group_norm": (GroupNorm(G, C), FusedGroupNorm(G, C), nn.GroupNorm(G, C), square),
+        "rms_norm": (RMSNorm(C), FusedRMSNorm(C), nn.RMSNorm(C, eps=1e-5), x),
+    }
+    found = {}
+    for name, (written, fused, theirs, of) in made.items():
+        work = there_and_back(theirs, of)
+        found[name] = Pair(there_and_back(written, of), work, often=10)
+        found[f"{name}_fused"] = Pair(there_and_back(fused, of), work, often=10)
+    return found
+
+
+def activation(config: Config, x: Tensor) -> Pair:
+    r"""
+    ## A gate without weights
+
+    GELU as its [page](../activations/gelu.py) writes it: five operations where torch has one.
+    """
+    nothing = nn.Identity()
+    return Pair(there_and_back(nothing, x, gelu), there_and_back(nothing, x, F.gelu), often=10)
 
 
 def lstm(config: Config, x: Tensor) -> Pair:
@@ -277,6 +384,21 @@ def lstm(config: Config, x: Tensor) -> Pair:
     # Torch has a second bias, which does nothing but be added to the first.
     told = {"weight_ih_l0": first.weight, "bias_ih_l0": first.bias, "weight_hh_l0": second.weight}
     theirs.load_state_dict(told | {"bias_hh_l0": torch.zeros_like(first.bias)})
+    return Pair(there_and_back(ours, x), there_and_back(theirs, x))
+
+
+def gru(config: Config, x: Tensor) -> Pair:
+    r"""
+    ## Another one
+
+    The form with the [reset after the matrix](../recurrent/gru.py#the-reset-after-the-matrix),
+    which is torch's, too. What is said of the LSTM holds for it as well.
+    """
+    ours = ResetAfter(config.width, config.width)
+    theirs = nn.GRU(config.width, config.width, batch_first=True)
+    first, second = ours.inputs, ours.recurrent
+    told = {"weight_ih_l0": first.weight, "bias_ih_l0": first.bias}
+    theirs.load_state_dict(told | {"weight_hh_l0": second.weight, "bias_hh_l0": second.bias})
     return Pair(there_and_back(ours, x), there_and_back(theirs, x))
 
 
@@ -300,21 +422,37 @@ def steps(mine: torch.optim.Optimizer) -> Work:
     return work
 
 
-def adam(config: Config, x: Tensor, fused: bool = False) -> Pair:
+def optimizers(config: Config, x: Tensor) -> dict[str, Pair]:
     r"""
     ## An optimizer's step
 
-    Nothing but reading and writing: weights, gradients and two averages. Torch's default on a CPU
-    goes through the tensors in Python, as ours does. Ours is a little slower since it makes both
-    corrected averages, where torch puts their corrections into the step and the root. Torch's
+    Nothing but reading and writing: weights, gradients and one or two averages. Torch's default on
+    a CPU goes through the tensors in Python, as ours does. Ours is a little slower where it makes
+    both corrected averages, since torch puts their corrections into the step and the root. Torch's
     *fused* form is one kernel that reads each number once. For a long training take that, as all
     pages but the optimizers' own do.
+
+    Muon's step is mostly products of matrices, five rounds of three. Torch makes them in bfloat16,
+    and ours in the precision of the weights.
     """
-    ours = weights(config, x.device)
-    theirs = copy.deepcopy(ours)
-    for a, b in zip(ours, theirs, strict=True):
-        b.grad = a.grad
-    return Pair(steps(Adam(ours)), steps(torch.optim.Adam(theirs, fused=fused)), often=10)
+    torchs = torch.optim
+    made: dict[str, tuple[type[torchs.Optimizer], Callable[..., torchs.Optimizer], State]] = {
+        "sgd": (SGD, torchs.SGD, {"lr": 1e-3, "momentum": 0.9, "nesterov": True}),
+        "adam": (Adam, torchs.Adam, {}),
+        "adam_fused": (Adam, partial(torchs.Adam, fused=True), {}),
+        "adamw": (AdamW, torchs.AdamW, {}),
+        "amsgrad": (AMSGrad, partial(torchs.Adam, amsgrad=True), {}),
+        "radam": (RAdam, torchs.RAdam, {}),
+        "muon": (Muon, torchs.Muon, {"lr": 1e-3, "momentum": 0.95, "weight_decay": 0.0}),
+    }
+    found = {}
+    for name, (own, built_in, told) in made.items():
+        ours = [each for each in weights(config, x.device) if name != "muon" or each.dim() == 2]
+        theirs = copy.deepcopy(ours)
+        for a, b in zip(ours, theirs, strict=True):
+            b.grad = a.grad
+        found[name] = Pair(steps(own(ours, **told)), steps(built_in(theirs, **told)), often=10)
+    return found
 
 
 def clipping(config: Config, x: Tensor) -> Pair:
@@ -365,10 +503,11 @@ def pairs(config: Config, device: torch.device) -> dict[str, Pair]:
         "multi_head": attention(config, x),
         "encoder_layer": encoder_layer(config, x),
         "smoothed_loss": smoothed(config, x),
-        "rms_norm": rms_norm(config, x),
+        **norms(config, x),
+        "gelu": activation(config, x),
         "lstm": lstm(config, x),
-        "adam": adam(config, x),
-        "adam_fused": adam(config, x, fused=True),
+        "gru": gru(config, x),
+        **optimizers(config, x),
         "clipping": clipping(config, x),
         "itself": itself(config, x),
     }

@@ -73,18 +73,19 @@ def of(*seconds: float) -> Iterator[float]:
 
 def test_a_turn_divides_ours_by_theirs_with_both_orders_in_it() -> None:
     watch = Watch()
-    ours, theirs = of(1.0, 2.0, 3.0, 6.0), of(0.5, 1.5, 2.5, 3.5)
+    # The first of each is the warm-up.
+    ours, theirs = of(99.0, 1.0, 2.0, 3.0, 6.0), of(99.0, 0.5, 1.5, 2.5, 3.5)
     pair = Pair(watch.work("ours", ours), watch.work("theirs", theirs), often=2)
     assert take_turns(pair, lambda: watch.now) == 12.0 / 8.0
     one, other = ["ours", "ours"], ["theirs", "theirs"]
-    assert watch.order == [*one, *other, *other, *one]
+    assert watch.order == ["ours", "theirs", *one, *other, *other, *one]
 
 
 def test_a_disturbed_turn_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Watch()
-    # The first is the warm-up.
-    ours = watch.work("ours", of(99.0, 3.0, 3.0, 3.0, 3.0, 300.0, 3.0))
-    theirs = watch.work("theirs", of(99.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0))
+    # The first two are the run's warm-up and the turn's.
+    ours = watch.work("ours", of(99.0, 98.0, 3.0, 3.0, 97.0, 3.0, 3.0, 96.0, 300.0, 3.0))
+    theirs = watch.work("theirs", of(99.0, 98.0, 2.0, 2.0, 97.0, 2.0, 2.0, 96.0, 2.0, 2.0))
     monkeypatch.setattr(speed, "pairs", lambda config, device: {"part": Pair(ours, theirs)})
     monkeypatch.setattr(speed, "clock", lambda device: lambda: watch.now)
     options = Options(out=tmp_path, quiet=True, checkpoint_every=0, device="cpu")
