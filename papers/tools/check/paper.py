@@ -21,6 +21,8 @@ from site_builder.problem import Problem
 from site_builder.read.blocks import Parsed, parse
 from site_builder.read.source import Source, decode, split_lines
 
+Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
 # What lies below `papers/` and is no paper.
 OTHERS = ("papers/common/", "papers/tools/")
 
@@ -68,9 +70,21 @@ class Paper:
         return [node for node in ast.walk(self.tree) if isinstance(node, kinds)]
 
     @cached_property
+    def bodies(self) -> list[tuple[Definition, str]]:
+        """Each class and function with its code, less prose, comments and layout."""
+        found = [node for node in ast.walk(self.tree) if isinstance(node, Definition)]
+        bare = ([part for part in node.body if not _is_text(part)] for node in found)
+        return [(node, ast.unparse(ast.Module(b, []))) for node, b in zip(found, bare, strict=True)]
+
+    @cached_property
     def tests(self) -> ast.Module | None:
         """The tests, parsed; nothing where there are none that Python can read."""
         return parse(self.test.read_text(encoding="utf-8")).tree if self.test else None
+
+
+def _is_text(node: ast.stmt) -> bool:
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def all_papers() -> list[Path]:

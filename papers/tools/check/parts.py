@@ -9,7 +9,6 @@ summary: Functions that fit a screen, none of which stands twice.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from papers.tools.check.paper import Paper
@@ -17,8 +16,6 @@ from site_builder.problem import Problem
 
 # Lines of code in a function, and in a body that cannot be alike by chance.
 LONGEST, SHORTEST_COPY = 40, 2
-
-Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def length(paper: Paper, _: list[Paper]) -> Iterator[Problem]:
@@ -39,24 +36,11 @@ def copies(paper: Paper, papers: list[Paper]) -> Iterator[Problem]:
     others: dict[str, str] = {}
     for other in papers:
         if other.path < paper.path:
-            found = {body: f"{other.module}.{name}" for name, _, body in _bodies(other)}
+            found = {body: f"{other.module}.{node.name}" for node, body in other.bodies}
             others = found | others
     inside = 0
-    for name, node, body in _bodies(paper):
-        if body in others and node.lineno > inside:
-            yield paper.problem(node.lineno, f"{name} is {others[body]}; import that one")
+    for node, body in paper.bodies:
+        long_enough = body.count("\n") + 1 >= SHORTEST_COPY
+        if long_enough and body in others and node.lineno > inside:
+            yield paper.problem(node.lineno, f"{node.name} is {others[body]}; import that one")
             inside = node.end_lineno or inside
-
-
-def _bodies(paper: Paper) -> Iterator[tuple[str, Definition, str]]:
-    for node in ast.walk(paper.tree):
-        if isinstance(node, Definition):
-            body = [part for part in node.body if not _is_text(part)]
-            text = ast.unparse(ast.Module(body, []))
-            if text.count("\n") + 1 >= SHORTEST_COPY:
-                yield node.name, node, text
-
-
-def _is_text(node: ast.stmt) -> bool:
-    value = node.value if isinstance(node, ast.Expr) else None
-    return isinstance(value, ast.Constant) and isinstance(value.value, str)

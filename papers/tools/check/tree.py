@@ -49,8 +49,7 @@ def imports(paper: Paper, _: list[Paper]) -> Iterator[Problem]:
     declared = _declared()
     for line, name in _imported(paper.tree):
         ours = Path(name).is_dir() or name in sys.stdlib_module_names
-        providers = packages_distributions().get(name, [name])
-        if not ours and not declared & set(map(_plain, providers)):
+        if not ours and declared.isdisjoint(map(_plain, _providers().get(name, [name]))):
             told = f"{name} is not declared; add its package to [papers] in pyproject.toml"
             yield paper.problem(line, told)
 
@@ -61,6 +60,10 @@ def _imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, alias.name.partition(".")[0]) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.lineno, node.module.partition(".")[0]
+
+
+# Asking reads a file of each package that is installed.
+_providers = cache(packages_distributions)
 
 
 @cache
