@@ -23,18 +23,18 @@ notation:
 figure:
   file: figures/deep_norm.svg
   alt: >-
-    Above, x goes up to a plus twice, once through a sublayer whose weights are multiplied by beta,
-    and once past it, multiplied by alpha; a norm follows. Below, how far one step moves the output,
-    over 6 to 200 layers, with a logarithmic axis. The line of DeepNorm is flat. That of post-norm
-    lies far above it.
+    Above, x reaches a plus sign in two ways: through a sublayer whose weights are multiplied by
+    beta, and past it, multiplied by alpha. A norm follows. Below, how far one step moves the
+    output, over 6 to 200 layers, with a logarithmic axis. The line of DeepNorm is flat. That of
+    post-norm lies far above it.
   caption: >-
     Below, how far the first step of gradient descent moves what the layers compute, by the page's
     own `update`, for one network of each depth.
 metrics:
   accuracy: {name: letters that are right, unit: "%", better: higher}
-  update: {name: "update of the output in the first step, for each unit of learning rate",
+  update: {name: "how far the first step moves the output, for each unit of learning rate",
     better: lower}
-  growth: {name: "update of 200 layers, as a multiple of that of 6", better: lower}
+  growth: {name: "the same with 200 layers, as a multiple of that with 6", better: lower}
   apart: {name: "how far apart letters of a sequence are at the start, as a share of their size",
     unit: "%", better: higher}
   loss: {name: loss of a letter, unit: nats, better: lower, scale: log}
@@ -60,16 +60,16 @@ claims:
     metric: growth
     than: 2
     margin: 0
-  - what: and the output moves less than with post-norm
+  - what: the first step moves the output less than with post-norm
     paper: "it explodes with post-norm (section 4.3, figure 5)"
     run: DeepNorm
     control: post-norm
     metric: update
     margin: 1
-    note: "with every seed it is over a thousand times less; but with post-norm it varies so much
+    note: "with each seed it moves over a thousand times less; but with post-norm it varies so much
       from network to network that a mean of three says little"
-  - what: it learns better than pre-norm does
-    paper: "it outperforms all of them in translation (section 5)"
+  - what: in as many steps at the same rate it learns more than pre-norm does
+    paper: "it outperforms pre-norm in translation (section 5)"
     run: DeepNorm
     control: pre-norm
     metric: accuracy
@@ -80,7 +80,7 @@ claims:
     control: the larger shortcut alone
     metric: accuracy
     margin: 0.02
-  - what: nor are the smaller weights alone
+  - what: the smaller weights alone are not enough
     paper: "not there: our control"
     run: DeepNorm
     control: the smaller weights alone
@@ -91,10 +91,10 @@ claims:
     paper: "abstract"
     note: "not run here: 7,482 directions of translation"
 deviations:
-  - what: which weights take the measured step
+  - what: which weights move in the step that is measured
     paper: "theorem 4.2: those of sublayers, one number each, and no gains and biases"
     ours: all matrices of the layers
-    matters: "yes: if gains and biases take it, too, the update grows with the depth"
+    matters: "yes: if gains and biases move, too, the update grows with the depth"
     test: test_gains_and_biases_are_not_in_the_bound
   - what: biases at the start
     paper: not mentioned
@@ -110,14 +110,13 @@ deviations:
     test: test_they_are_those_of_figure_2
   - what: dropout
     paper: "on what a sublayer adds, as in the Transformer"
-    ours: as the paper, and none in training
+    ours: in the same place, but our run has none
     matters: "not tried: no sequence is seen twice"
     test: test_what_a_sublayer_adds_is_dropped_and_not_the_shortcut
   - what: the network
     paper: "encoder and decoder, 512 wide, for translation"
     ours: an encoder, 16 wide, for a task of ours
-    others: "figure 5: as ours, 64 wide"
-    matters: for comparing numbers with the paper's
+    matters: "yes: our numbers can't be compared with the paper's"
     test: test_training_is_this_loop
 mistakes:
   - what: multiplying the sublayer, and not the shortcut
@@ -129,8 +128,8 @@ mistakes:
 worked:
   - at: one_stack
     told: >-
-      The two numbers for 6 layers and for 100. Below, $2N (v^2 + w^2) / \alpha^2$ for both, which
-      is the bound on the first step for each unit of learning rate.
+      The two numbers for 6 layers and for 100. Then, for both depths, $2N (v^2 + w^2) / \alpha^2$,
+      which is the bound on the first step for each unit of learning rate.
     code: |-
       torch.tensor([one_stack(6), one_stack(100)])
       torch.tensor([2 * N * 2 * one_stack(N).beta ** 2 / one_stack(N).alpha ** 2 for N in (6, 100)])
@@ -141,19 +140,19 @@ changes: {from: transformers/transformer, proof: test_with_one_it_is_post_norm}
 # DeepNorm
 
 In the first [transformers](../transformers/transformer.py#around-every-sublayer) a norm follows
-every sum of a shortcut and a sublayer (post-norm). They learn well with six layers in
-encoder and decoder, and with eighteen they may not learn at all (section 3). Most models since
-then normalize what goes *into* a sublayer (pre-norm). They train at any depth, but translate less
-well than post-norm does where that can be trained (section 5).
+every sum of a shortcut and a sublayer (post-norm). They learn well with six layers in the encoder
+and six in the decoder, but with eighteen they may not learn at all (section 3). Most later models
+normalize what goes *into* a sublayer (pre-norm). They can be trained at great depth, but they
+translate less well than post-norm where that can be trained (section 5).
 
 Why does post-norm fail? The obvious suspect is the gradient, which has to pass through all these
 norms. The authors find that it is not the cause: with smaller weights in the lower layers a network
-trains, though its last layers have larger gradients than before. What they look at is how far the
+trains, though the gradients of its last layers are still large. What they look at is how far the
 first steps move the *output*. Every layer changes a little, and in a deep network the little
-changes add up. The output jumps, sums grow, norms divide by them, and hardly any gradient is left
-to find the way back. So they choose two numbers that keep the first step the same at any depth: one
-makes the shortcut larger, the other the weights of the sublayers smaller. The norm stays where it
-was.
+changes add up. The output jumps, the sums grow, the norms divide by them, and hardly any gradient
+is left to find the way back. So the authors choose two numbers that keep the first step the same
+size at any depth: one makes the shortcut larger, the other makes the weights of the sublayers
+smaller. The norm stays where it was.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -197,7 +196,7 @@ def one_stack(N: int) -> Scales:
     \alpha = (2N)^{1/4}, \qquad \beta = (8N)^{-1/4}.
     $$
 
-    Where they come from is told [below](#how-far-a-step-moves-the-output).
+    They are derived [below](#how-far-a-step-moves-the-output).
     """
     return Scales((2 * N) ** (1 / 4), (8 * N) ** (-1 / 4))
 
@@ -228,11 +227,11 @@ class DeepNorm(Residual):
     x_{l+1} = \operatorname{LN}(\alpha \, x_l + G_l(x_l)).
     $$
 
-    A norm does not see how large a sum is, so this is
-    [post-norm](../transformers/transformer.py#around-every-sublayer) with $G_l / \alpha$: a
-    sublayer has less to say, and changes of its weights have less of an effect. It is not the same
-    as dividing the weights at the start. An optimizer that takes steps of a certain size, as
-    [Adam](../optimizers/adam.py) does, would soon have made up for that.
+    A norm does not see the scale of a sum, so this is
+    [post-norm](../transformers/transformer.py#around-every-sublayer) with $G_l / \alpha$ in place
+    of $G_l$: a sublayer counts for less, and so does any change of its weights. That is not the
+    same as dividing the weights at the start. An optimizer whose steps do not shrink with the
+    weights, such as [Adam](../optimizers/adam.py), would soon have made up for that.
     """
 
     def __init__(self, width: int, dropout: float, alpha: float) -> None:
@@ -248,10 +247,10 @@ def initialise(layer: nn.Module, beta: float) -> None:
     r"""
     ## The smaller weights
 
-    Weights are drawn from Xavier's normal distribution. A gain of $\beta$ have all those which the
-    size of a sublayer's output depends on: both matrices of a feed-forward network, and of an
-    attention the values and the output. Queries and keys have a gain of 1. They decide only
-    *which* values are averaged, and weights that sum to one make nothing larger.
+    Weights are drawn from Xavier's normal distribution. Those that the size of a sublayer's output
+    depends on have a gain of $\beta$: both matrices of a feed-forward network, and the values and
+    the output of an attention. Queries and keys have a gain of 1. They only decide *which* values
+    are averaged, and an average is no larger than what goes into it.
     """
     for part in layer.modules():
         if isinstance(part, MultiHeadAttention):
@@ -270,8 +269,8 @@ def deepen(layers: Iterable[nn.Module], scales: Scales) -> None:
     r"""
     ## Any transformer, made deep
 
-    Each [`Residual`](../transformers/transformer.py#around-every-sublayer) of the layers becomes a
-    `DeepNorm`, and their weights are drawn anew. So `deepen(model.encoder, encoder)` and
+    Each [`Residual`](../transformers/transformer.py#around-every-sublayer) in the layers becomes a
+    `DeepNorm`, and the weights are drawn anew. So `deepen(model.encoder, encoder)` and
     `deepen(model.decoder, decoder)`, with what `two_stacks` returns, turn our translator into a
     DeepNet.
     """
@@ -288,7 +287,7 @@ class Config:
     r"""
     ## Configuration
 
-    A network that is as narrow as it is deep: far more layers than its task needs.
+    A narrow and deep network, with far more layers than its task needs.
     """
 
     norm: Literal["deep", "post", "pre", "alpha", "beta"] = "deep"
@@ -317,8 +316,9 @@ class Network(nn.Module):
     r"""
     ## An encoder of many layers
 
-    It has the parts of the [Transformer's](../transformers/transformer.py#a-layer-of-the-encoder),
-    and no dropout. With pre-norm one more norm follows the stack, as it must.
+    It is made of the [Transformer's](../transformers/transformer.py#a-layer-of-the-encoder) parts,
+    without dropout. With pre-norm, where nothing has yet normalized the sum of all sublayers, one
+    more norm follows the stack.
     """
 
     def __init__(self, config: Config) -> None:
@@ -361,8 +361,8 @@ def task(config: Config, B: int) -> tuple[Tensor, Tensor]:
     r"""
     ## A task: read it backwards
 
-    A sequence of random letters is to be written in reverse. There are so many sequences that none
-    is seen twice, so whoever can do it has not memorised anything.
+    A sequence of random letters is to be written in reverse. There are so many sequences that
+    hardly any is seen twice, and a network that can do it has not memorised them.
     """
     letters = torch.randint(config.letters, (B, config.length))  # (B, T)
     return letters, letters.flip(1)  # (B, T), (B, T)
@@ -376,33 +376,34 @@ def update(network: Network, letters: Tensor, answers: Tensor, lr: float = 1e-6)
     r"""
     ## How far a step moves the output
 
-    Let $F$ be what the layers compute. The paper bounds its change by those of the weights. In a
-    network of $2N$ sublayers, whose two matrices have the scales $v_i$ and $w_i$ (theorem 4.2),
+    Let $F$ be what the layers compute. The paper bounds its change by the changes of the weights.
+    In a network of $2N$ sublayers, each with two matrices of the scales $v_i$ and $w_i$ (theorem
+    4.2),
 
     $$
     \lVert \Delta F \rVert \le \sum_{i=1}^{2N} \frac{\sqrt{v_i^2 + w_i^2}}{\alpha} \,
     \lVert \Delta\theta_i \rVert.
     $$
 
-    In a step of gradient descent with a learning rate of $\eta$, a change of weights is $\eta$
-    times their gradient, which is as large as the effect that they have: once more that root over
-    $\alpha$. With the same scales everywhere, the sum is of the size
+    In a step of gradient descent with a learning rate of $\eta$, the change of the weights is
+    $\eta$ times their gradient. The gradient is as large as the effect of the weights on $F$, which
+    is once more that root over $\alpha$. With the same scales everywhere, the sum is of the size
 
     $$
     \eta \cdot 2N \cdot \frac{v^2 + w^2}{\alpha^2}.
     $$
 
-    With post-norm as it was, all of these are 1, and the sum grows with $N$. It stays $\eta$ if
-    $\alpha^2 = \sqrt{2N}$ and $v^2 + w^2 = 1 / \sqrt{2N}$, each with half of the work (section
-    4.3). With $v = w = \beta$ those are the two numbers [above](#two-numbers).
+    In plain post-norm $\alpha$, $v$ and $w$ are all 1, and the sum grows with $N$. It stays at
+    $\eta$ if $\alpha^2 = \sqrt{2N}$ and $v^2 + w^2 = 1 / \sqrt{2N}$, so that each does half of the
+    work (section 4.3). With $v = w = \beta$ those are the two numbers [above](#two-numbers).
 
-    The proof takes each matrix for a single number, and what it bounds is an order of magnitude. An
-    optimizer whose steps do not follow the size of the gradient, such as Adam, is not in it: there
-    the sum grows with the root of $N$.
+    The proof takes each matrix for a single number, and what it bounds is an order of magnitude. It
+    does not cover an optimizer whose steps do not follow the size of the gradient, such as Adam.
+    There each change has the same size, and the sum grows with the root of $N$.
 
-    We take such a step, with a learning rate so small that twice of it would move the output
-    twice as far, and see how far the features of a letter have moved. Only matrices take it.
-    Gains and biases are not in the bound, and there $\beta$ is of no use.
+    We take such a step and see how far the features of a letter have moved. The learning rate is so
+    small that twice the rate would move them twice as far. Only matrices are changed. Gains and
+    biases are not in the bound, and $\beta$ does nothing about them.
     """
     before = network.hidden(letters)  # (B, T, C)
     loss = F.cross_entropy(network.scores(before).flatten(0, 1), answers.flatten())
@@ -420,15 +421,14 @@ def apart(network: Network, letters: Tensor) -> float:
     r"""
     ## Whether letters stay apart
 
-    There is a second thing that goes wrong with post-norm, and the paper does not speak of it. At
+    There is a second thing that goes wrong with post-norm, of which the paper does not speak. At
     the start an attention returns about the same for each letter of a sequence: the mean over all
-    of them. It is added to every letter, and the norm then shrinks the sum. So what letters have in
-    common grows, and what tells them apart shrinks by some factor in every layer
-    ([Dong 2021](https://arxiv.org/abs/2103.03404) finds that it does so even faster where there are
-    no shortcuts). Behind many layers all letters are alike, and no step can tell which of them is
-    to become which.
+    of them. It is added to every letter, and the norm then shrinks the sum. So in every layer what
+    the letters have in common grows, and what tells them apart shrinks by some factor. (Without
+    shortcuts it shrinks even faster, as [Dong 2021](https://arxiv.org/abs/2103.03404) finds.) After
+    many layers all letters are alike, and nothing is left by which they could be told apart.
 
-    The number is the deviation from the mean over the sequence, as a share of the whole.
+    We measure how far letters deviate from the mean over their sequence, as a share of their size.
     """
     x = network.hidden(letters)  # (B, T, C)
     return ((x - x.mean(1, keepdim=True)).norm() / x.norm()).item()
@@ -441,8 +441,8 @@ def measures(config: Config, letters: Tensor, answers: Tensor) -> dict[str, floa
     r"""
     ### In three networks
 
-    One as deep as the one that is trained, a deeper one, and one with six layers, as the first
-    transformers had. In double precision, since the step is so small.
+    One is as deep as the one that is trained, one is deeper, and one has six layers, as the first
+    transformers had. The precision is double, since the step is so small.
     """
 
     def made(layers: int) -> Network:
@@ -460,20 +460,21 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## Training
 
-    Adam with a short warm-up, the same for all. DeepNorm soon reads backwards without a mistake.
-    With post-norm the network writes one letter everywhere, since it cannot tell places apart: they
-    were [alike](#whether-letters-stay-apart) before the first step. That is a harder case than the
-    paper's, where the first steps throw the network off. So these runs say that post-norm is lost
-    at such a depth, and not which of its two troubles is the worse.
+    All are trained by Adam, with the same rate and a short warm-up. DeepNorm soon reads backwards
+    without a mistake. With post-norm the network writes one letter everywhere, since it cannot tell
+    places apart: they were [alike](#whether-letters-stay-apart) before the first step. That is a
+    harder case than the paper's, where the first steps throw the network off. So these runs show
+    that post-norm is lost at such a depth, and not which of its two troubles is the worse.
 
-    Pre-norm learns, but slowly: when training ends, it knows three letters in ten. More steps may
-    well bring the rest. The paper finds it behind at the end of training as well.
+    Pre-norm learns, but slowly: when training ends, it gets three letters in ten right. More steps,
+    or a rate of its own, may well bring the rest. The paper finds it behind at the end of training
+    as well.
 
-    Of the two numbers, the smaller weights are worth more here. Alone they keep letters apart, and
-    although the first step moves the output about ten times as far as with both, Adam and a warm-up
-    cope with that. The larger shortcut alone learns no more than pre-norm. At 200 layers, where
-    either alone lets the update grow and both together do not, that may be different. We have not
-    trained so deep a network.
+    Of the two numbers, the smaller weights are worth more here. They alone keep letters apart, and
+    although the first step moves the output about ten times as far as with both, Adam and the
+    warm-up cope with that. With the larger shortcut alone the network learns no more than with
+    pre-norm. At 200 layers either number alone lets the update grow, and both together do not, so
+    that in training they may be needed together. We have not trained so deep a network.
     """
     run = Run(config, options)
     seen, unseen = task(config, 20_000), task(config, 500)
@@ -504,9 +505,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
-# - **GLM-130B**, a language model with 130 billion weights, was unstable with any other norm that
-#   its authors tried (Zeng 2022, [arXiv](https://arxiv.org/abs/2210.02414), section 2.1). Most
-#   others, [LLaMA](../transformers/llama.py) among them, have pre-norm.
+# - **GLM-130B**, a language model with 130 billion weights, has DeepNorm, and was unstable with the
+#   other norms that its authors tried (Zeng 2022, [arXiv](https://arxiv.org/abs/2210.02414),
+#   section 2.1). Most others, [LLaMA](../transformers/llama.py) among them, have pre-norm.
 # - **Norms inside, too.** Sub-LN, by some of the authors, puts a second norm into each sublayer, in
 #   front of its last matrix, and also draws weights by the depth (Wang 2022,
 #   [arXiv](https://arxiv.org/abs/2210.06423)).
