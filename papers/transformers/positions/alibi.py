@@ -24,7 +24,7 @@ figure:
   alt: >-
     A triangle of scores plus a triangle of biases, which are 0 on the diagonal and fall with the
     distance from it. Below, the weights that a query gives to forty earlier tokens if all scores
-    are equal, for four heads. With the steepest slope only the nearest few are seen, with the
+    are equal, for four heads. With the steepest slope only the nearest few are seen, and with the
     flattest all of them about equally.
   caption: >-
     Below, how four heads weigh the tokens before them where all scores are equal, by the page's own
@@ -33,7 +33,7 @@ metrics:
   near: {name: "loss in texts as long as in training", unit: nats a character, better: lower}
   twice: {name: "loss in texts twice as long", unit: nats a character, better: lower}
   far: {name: "loss in texts eight times as long", unit: nats a character, better: lower}
-  cut: {name: "the same, if each character sees no more of it than in training",
+  cut: {name: "the same, if no character sees further back than in training",
     unit: nats a character, better: lower}
   loss: {name: training loss, unit: nats a character, better: lower, scale: log}
 runs:
@@ -42,20 +42,20 @@ runs:
   rotary: --positions rotary
   no positions: --positions none
 claims:
-  - what: texts eight times as long as those in training are read as well as these, at least
+  - what: texts eight times as long as those in training are read at least as well as these
     paper: "trained on 512 tokens, a perplexity of 19.73 there, and 18.40 on 3,072 (section 4.1)"
     run: ALiBi
     metric: far
     against: near
     margin: 0
-    note: "with each seed the loss is a little lower; but the seeds differ by more than that"
-  - what: with sines and cosines they are not
+    note: "with each seed the loss is a little lower, but the seeds differ by more than that"
+  - what: texts eight times as long are read better than with sines and cosines
     paper: "figure 1: worse from some 50 tokens beyond the training length on (section 2.2)"
     run: ALiBi
     control: sines and cosines
     metric: far
     margin: 0.5
-  - what: nor with rotary positions
+  - what: texts eight times as long are read better than with rotary positions
     paper: "figure 1: better for up to 200 tokens more, then worse (section 2.2)"
     run: ALiBi
     control: rotary
@@ -68,12 +68,12 @@ claims:
     metric: near
     margin: 0
   - what: what is further away than any text in training is of no use to it
-    paper: "the gain is largely that fewer tokens stand near a start (section 4.2, appendix B)"
+    paper: "the gain is largely that fewer tokens stand near a start (appendix B)"
     run: ALiBi
     metric: far
     against: cut
     within: 0.01
-    note: "with each seed the two differ by less; but the seeds differ by more"
+    note: "with each seed the two differ by less than that, but the seeds differ by more"
   - what: "with 1.3 billion weights and 1,024 tokens in training, it reads 2,048 as well as sines
       and cosines do that were trained on these, and takes 11 % less time and memory"
     paper: "abstract"
@@ -81,7 +81,7 @@ claims:
 deviations:
   - what: slopes for a number of heads that is no power of two
     paper: "a geometric sequence from 2 to the power of −8/n"
-    ours: "those of the power of two below, and every other one of twice as many heads"
+    ours: "those of the power of two below, and then every other one for twice as many heads"
     others: "the authors' code, BLOOM and MPT: as ours"
     matters: "for loading weights: a head has learned with its slope"
     test: test_slopes_are_those_of_bloom_for_any_number_of_heads
@@ -102,14 +102,14 @@ mistakes:
   - what: a bias that rewards distance
     mutant: the far is favoured
     caught: test_outputs_and_gradients_are_those_of_bloom
-  - what: counting the places of queries from zero while a cache holds the keys before them
+  - what: counting the places of queries from zero although a cache holds the keys before them
     mutant: distances from the first query
     caught: test_read_in_pieces_or_at_once
 worked:
   - at: slopes
     told: >-
-      Eight heads halve from one to the next. Twelve have these eight, and four that lie between
-      the first of them.
+      Of eight heads each has half the slope of the one before. Twelve have these eight, and four
+      that lie between the first of them.
     code: |-
       slopes(8)
       slopes(12)
@@ -122,15 +122,15 @@ changes: {from: transformers/gpt2, proof: test_with_learned_positions_it_is_gpt2
 
 # ALiBi
 
-A model is trained on short texts, since attention costs the square of their length, and then asked
-to read longer ones. With [learned positions](../gpt2.py#positions) that is impossible: there is no
-vector for a place that it has never seen.
-[Sines and cosines](../transformer.py#where-a-token-stands) go on forever. But a network knows
-nothing about the combinations that it has never seen, and what it makes of them is wrong.
+A model is trained on short texts, since the cost of attention grows with the square of their
+length, and then it is to read longer ones. With [learned positions](../gpt2.py#positions) that is
+impossible: there is no vector for a place that was never trained.
+[Sines and cosines](../transformer.py#where-a-token-stands) go on forever. But at new places they
+come in combinations that the network has never seen, and it does not know what to make of them.
 
 ALiBi adds nothing to the tokens. It lowers the score of each key in proportion to how far the key
 lies behind the query. Every head has its own slope, so some heads see only the last few tokens and
-others hundreds. Nothing new comes with a longer text: a token that is still further away gets a
+others see hundreds. A longer text brings nothing new: a token that is still further away gets a
 still lower score, and counts still less.
 
 | size | meaning | size | meaning |
@@ -165,18 +165,20 @@ def slopes(H: int) -> Tensor:
     r"""
     ## A slope for each head
 
-    For $n$ heads, a geometric sequence that starts at $2^{-8/n}$ and has this as its ratio, too:
+    For $n$ heads they are a geometric sequence that starts at $2^{-8/n}$ and has the same number as
+    its ratio:
 
     $$
     m_k = 2^{-8k/n}, \qquad k = 1, \dots, n.
     $$
 
     With eight heads these are $\frac12, \frac14, \dots, \frac1{256}$. They are set and not learned:
-    the paper found that learning them does not extrapolate well.
+    when the authors tried to learn them, their models did not extrapolate well.
 
-    For other numbers than powers of two the authors' code has a rule that their paper does not
-    mention, and published models were trained with it. It takes the slopes of the power of two
-    below. The rest are those of twice as many heads which lie between them.
+    If the number of heads is no power of two, the authors' code has a rule that their paper does
+    not mention, and published models were trained with it. It takes the slopes of the power of two
+    below. Those that are missing are taken from the slopes for twice as many heads, every other
+    one, which lie between.
     """
 
     def geometric(n: int) -> Tensor:
@@ -194,15 +196,16 @@ def linear_bias(slopes: Tensor, T: int, S: int, reach: int | None = None) -> Ten
     softmax. With $m$ for the slope of a head, the weights are
 
     $$
-    \operatorname{softmax}\!\left(q_i K^\top + m \cdot [-(i-1), \dots, -2, -1, 0]\right),
+    \operatorname{softmax}\!\left(q_i K^\top + m \cdot [-(i-1), \dots, -1, 0]\right),
     $$
 
-    where $q_i K^\top$ is divided by the root of the width as ever. A penalty of $m$ in the score
-    divides a weight by $e^m$, so with equal scores weights fall exponentially with the distance.
-    Later tokens are hidden, as by any [causal mask](../attention.py#masks).
+    where $q_i K^\top$ is divided by the root of a head's width, as ever; the bias is not. A penalty
+    of $m$ on the score divides a weight by $e^m$, so with equal scores the weights fall
+    exponentially with the distance. Later tokens are hidden, as by any
+    [causal mask](../attention.py#masks).
 
-    The queries are the last $T$ of $S$ tokens. With a `reach`, they see no more than so many, which
-    we need only [to measure](#what-is-far-away).
+    The queries are the last `T` of `S` tokens. With a `reach`, each sees only that many tokens, its
+    own included, which we need only [to measure](#what-is-far-away).
     """
     key, query = torch.arange(S, device=slopes.device), torch.arange(S - T, S, device=slopes.device)
     distance = query[:, None] - key  # (T, S)
@@ -215,8 +218,8 @@ class Attention(CausalAttention):
     r"""
     ## Attention
 
-    That of [GPT-2](../gpt2.py#attention), with a place for what differs here: what becomes of
-    queries, keys and values. The two below differ in `attend`, and have the same weights.
+    That of [GPT-2](../gpt2.py#attention), with what becomes of queries, keys and values in a method
+    of its own. The two below differ in that method alone, and have the same weights.
     """
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -257,8 +260,8 @@ class RotaryAttention(Attention):
     r"""
     ### With angles
 
-    A control: queries and keys [turn](../llama.py#rotary-positions) with their places, which tells
-    attention their distance, too. Most language models have it today.
+    A control: queries and keys [turn](../llama.py#rotary-positions) with their places, so that
+    their scores depend on the distance, too. Most language models have it today.
     """
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -294,9 +297,9 @@ class Reader(GPT2):
     With learned positions it is GPT-2. Otherwise it has no table of positions. All start with the
     same weights.
 
-    Sines and cosines are made as small as the vectors of characters are at the start, which have a
-    standard deviation of about one over the root of the width. Without any positions a model is
-    not blind to order: its causal mask lets each character see one more than the one before.
+    Sines and cosines are scaled down to the size of the vectors of characters at the start, which
+    have a standard deviation of about one over the root of the width. A model without positions is
+    not blind to order: its causal mask lets each character see one more than the character before.
     """
 
     config: Config
@@ -370,20 +373,21 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## Training
 
-    The loop of [GPT-2](../gpt2.py#training), and few steps: a model learns in them what to make of
-    the characters just before, and not much more.
+    The loop of [GPT-2](../gpt2.py#training), and few steps: in so many a model learns what to make
+    of the characters just before, and not much more.
 
-    ALiBi reads pieces of any length about equally well. With sines and cosines the loss rises as
-    soon as pieces are longer than in training: further up stand sums that the model has never seen.
-    Rotary positions are another matter. In pieces as long as in training they learn faster than
-    ALiBi, and in pieces twice as long they are still ahead. In pieces eight times as long they have
-    lost all of that and more. So what ALiBi has to offer is not the lowest loss, but one that stays
-    where it is.
+    ALiBi reads pieces of all three lengths about equally well. With sines and cosines the loss is
+    higher in pieces twice as long as in training, and higher still in longer ones. Rotary positions
+    are another matter. In pieces as long as in training they learn faster than ALiBi, and in pieces
+    twice as long they are still ahead. In pieces eight times as long they have lost all of that and
+    more. So what ALiBi offers here is not the lowest loss, but one that stays where it is. In the
+    paper it is ahead of rotary positions without extrapolating, too: 18.66 for 19.33 on 1,024
+    tokens (table 5).
 
-    Does it read the whole of a long piece, then? With what is further away than 64 characters
-    [hidden](#what-is-far-away), it reads as well, and with these few steps even a little better. So
-    it is not a longer memory that makes ALiBi extrapolate. It has learned to look at what is near,
-    and goes on doing so.
+    Does it read the whole of a long piece, then? With all that is 64 characters away or more
+    [hidden](#what-is-far-away), it reads as well, and after these few steps even a little better.
+    So it is not a longer memory that makes ALiBi extrapolate. It has learned to look at what is
+    near, and goes on doing so.
     """
     run = Run(config, options)
     words = text(run.options.data or "docs")
@@ -415,9 +419,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   [arXiv](https://arxiv.org/abs/2211.05100)).
 # - **Rotary positions won** all the same, and are stretched where texts become
 #   [longer](../llama.py#rotary-positions) than in training.
-# - **No positions at all.** Under a causal mask a model can learn to count, and such models
-#   extrapolate better than one may think (Kazemnejad 2023,
-#   [arXiv](https://arxiv.org/abs/2305.19466)).
+# - **No positions at all.** Under a causal mask a model can learn to count. On small tasks of
+#   reasoning, models without positions extrapolated better than those with ALiBi or with rotary
+#   positions (Kazemnejad 2023, [arXiv](https://arxiv.org/abs/2305.19466)).
 
 if __name__ == "__main__":
     main(train, data=TEXTS)
