@@ -49,7 +49,8 @@ runs:
   eight times as wide: --width 128
 shows:
   losses: >-
-    loss on the digits that choose, for each factor, and the share of them that is right
+    for each factor the loss on the half that chooses, and the share of all unseen digits that the
+    network gets right
 claims:
   - what: with a warm-up a network with its norms after the sum bears a higher rate
     paper: "not there; Xiong 2020, section 3.2, trains such a model with a warm-up and without"
@@ -63,22 +64,22 @@ claims:
     control: without warm-up
     metric: loss
     margin: 0.02
-    note: "on two of three seeds it does; at a factor that both bear they are about alike"
+    note: "it does on two seeds, by a fifth of a nat and more, and does not on the third"
   - what: it ends lower if the rate falls after the peak, each with its best factor
     paper: "not there; section 5.3 says how the rate falls and not why"
     run: noam
     control: without decay
     metric: loss
     margin: 0.02
-    note: "by less than the seeds differ; a constant rate can simply be lower from the start"
+    note: "it does on each seed, by 0.01 to 0.04, which is far less than the seeds differ"
   - what: one factor suits a model and one that is eight times as wide
     paper: "eq. 3, whose rate has the root of the width; no experiment there varies the exponent"
     run: noam
     control: eight times as wide
     metric: best
     within: 1
-    note: "the wide one wants the same factor or half of it; three seeds on a grid of doublings
-      can't tell more"
+    note: "the wide one does best with half of the factor on two seeds, and with the same on one;
+      three seeds and a grid of doublings can't tell more"
   - what: 27.3 BLEU, English to German, with this schedule and 4,000 steps of warm-up
     paper: "table 2, base model"
     note: "not run here: 100,000 steps on eight GPUs"
@@ -86,7 +87,7 @@ deviations:
   - what: a factor before the formula
     paper: none
     ours: "1 by default, which is the paper's"
-    others: "tensor2tensor, the authors' code: 2; espnet's NoamLR: the rate of the optimizer"
+    others: "tensor2tensor, the authors' code: 2; espnet's NoamLR: the optimizer's rate"
     matters: "yes: without it, width and warm-up fix the peak"
     test: test_peak_and_factor_are_inverse
   - what: the first step
@@ -122,14 +123,14 @@ exercises: [noam, peak, factor_for, distance]
 # Noam's schedule
 
 Equation 3 of the Transformer's paper is a learning rate without a learning rate: it takes the width
-of the model, the length of the warm-up and the step, and nothing is left to choose. Code that was
-written after it calls it Noam, as the authors' own code does, after the second of them.
+of the model, the length of the warm-up and the step, and nothing is left to choose. The authors'
+own code calls it "noam", after the second of them, and so does much of what was written since.
 
 [The page of the Transformer](../transformers/transformer.py#learning-rate) trains with it, and
 shows that its model fails without the warm-up. [Warm-up and cosine](../training/schedule.py) is
 what most use today. Here we take the formula apart. Why has the warm-up no influence on what comes
 after it? How far does the formula let a weight travel? What does the width do in it? Then we train
-small networks with many factors before the formula, since that is the knob that it hides.
+small networks with many factors in front of the formula, since that is the knob that it hides.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -160,21 +161,23 @@ def noam(t: int, width: int, W: int, factor: float = 1.0) -> float:
     ## Equation 3, with a factor
 
     $$
-    lr = c \cdot d_{\text{model}}^{-0.5} \cdot
-    \min(\text{step}^{-0.5},\; \text{step} \cdot \text{warmup}^{-1.5})
+    \begin{aligned}
+    lr = {}& c \cdot d_{\text{model}}^{-0.5} \; \cdot \\
+    & \min(\text{step}^{-0.5},\; \text{step} \cdot \text{warmup}^{-1.5})
+    \end{aligned}
     $$
 
-    The [formula](../transformers/transformer.py#learning-rate) is the Transformer's, with $c = 1$.
-    Of its two arms the second is the smaller one as long as $\text{step} < \text{warmup}$. It is a
+    The paper's [formula](../transformers/transformer.py#learning-rate) is the one with $c = 1$. Of
+    its two arms the second is the smaller one as long as $\text{step} < \text{warmup}$. It is a
     [linear warm-up](../training/schedule.py#warm-up) from zero.
 
-    In the first arm there is no $\text{warmup}$. So two schedules with warm-ups of 100 and of 200
-    steps are one from step 200 on. The inverse root is the schedule, and it has one flaw, that it
-    starts from infinity. The warm-up cuts this off: the longer it is, the more of the flaw it
-    cuts, and the rest stays as it is. With a cosine it is different, since there the peak is given,
-    and a longer warm-up delays everything after it.
+    The first arm does not contain $\text{warmup}$. So two schedules with warm-ups of 100 and of 200
+    steps are the same from step 200 on. The inverse root is the schedule, and it has one flaw: it
+    starts far too high. The warm-up cuts this beginning off, and a longer one cuts off more of it,
+    but the rest stays as it is. A cosine is different, since its peak is given, and a longer
+    warm-up shifts everything that comes after.
 
-    An inverse root has no end, either. It does not need to know for how long one will train.
+    Nor does an inverse root have an end. One need not know beforehand for how long to train.
     """
     return factor * learning_rate(t, width, W)
 
@@ -189,8 +192,8 @@ def peak(width: int, W: int, factor: float = 1.0) -> float:
     \hat \eta = \frac{c}{\sqrt{d_{\text{model}} \cdot \text{warmup}}}.
     $$
 
-    A warm-up has two effects, then: it shortens the early steps, and the longer it is, the lower is
-    the peak. A run with another $\text{warmup}$ has changed both.
+    So a longer warm-up does two things: it makes the early steps shorter, and it lowers the peak.
+    Whoever compares two values of $\text{warmup}$ has changed both.
     """
     return factor / math.sqrt(width * W)
 
@@ -199,13 +202,13 @@ def factor_for(rate: float, width: int, W: int) -> float:
     r"""
     ### The factor for a peak
 
-    Who wants a certain peak and a certain warm-up needs the factor:
+    To get a certain peak with a certain warm-up, take the factor
 
     $$
     c = \hat \eta \sqrt{d_{\text{model}} \cdot \text{warmup}}.
     $$
 
-    That is how most libraries have it. One gives them $\hat \eta$, and the width is forgotten.
+    Most libraries ask for $\hat \eta$ itself, and then the width plays no part.
     """
     return rate * math.sqrt(width * W)
 
@@ -223,12 +226,14 @@ def distance(T: int, width: int, W: int, factor: float = 1.0) -> float:
     \left( 2 \sqrt T - \tfrac{3}{2} \sqrt{\text{warmup}} \right).
     $$
 
-    Without the warm-up it would be $2 \sqrt T$. The warm-up takes three quarters of the root of its
-    own share of this: for the base model's 4,000 of 100,000 steps, 15 %. And the sum grows without
-    bound. A model can get anywhere if it takes the time, which with an inverse square it could not.
+    Without a warm-up it would be $2 \sqrt T$ in the bracket. The warm-up takes the share
+    $\tfrac{3}{4} \sqrt{\text{warmup} / T}$ of that: for the base model's 4,000 of 100,000 steps,
+    15 %. And the sum grows without bound, so given time a weight can get anywhere. With an inverse
+    square in place of the inverse root it could not.
 
-    It is a bound for gradients that agree. Those that are noise lead only as far as the root of the
-    sum of squares, which grows with the logarithm of $T$. So the signal outruns the noise.
+    All this is for gradients that agree. If they are noise, a weight gets about as far as the root
+    of the sum of the *squared* rates, and that sum grows only with the logarithm of $T$. So in the
+    long run the signal outruns the noise.
     """
     return factor * (2 * math.sqrt(T) - 1.5 * math.sqrt(W)) / math.sqrt(width)
 
@@ -240,8 +245,9 @@ def scheduler(
     ## In PyTorch
 
     `LambdaLR` multiplies the rate that the optimizer was made with. Equation 3 is the whole rate
-    and not a part of one, so that rate has to be 1, and we set it. Left at 0.001, it would make all
-    steps a thousand times too short, and training would seem to work, slowly.
+    and not a factor of it, so the optimizer's own rate has to be 1, and we set it to that. Left at
+    0.001, it would make all steps a thousand times too short, and training would seem to work, only
+    slowly.
 
     It counts from 0, the formula from 1.
     """
@@ -254,16 +260,16 @@ class Reader(nn.Module):
     r"""
     ## A small encoder
 
-    [BERT's](../transformers/bert.py) kind of network: layers of an encoder with their norms
-    [after the sum](../transformers/transformer.py#around-every-sublayer), as in the paper. It reads
-    an image row by row and guesses the digit from the mean over its rows.
+    A network like [BERT](../transformers/bert.py): layers of an encoder with their norms
+    [after the sum](../transformers/transformer.py#around-every-sublayer), as in the paper. It takes
+    the rows of an image for a sequence and tells the digit from the mean over them.
 
-    There are three explanations why such a network needs a warm-up, and each has a page.
+    There are three explanations of why such a network needs a warm-up, and each is told on a page.
 
-    - Adam's first divisors [rest on few gradients](radam.py), and some coordinates move too far.
+    - Adam's first divisors [rest on few gradients](radam.py), so some weights move too far.
     - At first the gradients near the output
       [are large](../transformers/transformer.py#around-every-sublayer), whatever the depth.
-    - At first the gradient changes within few steps, and long ones
+    - At first the gradient changes within a few steps, and long steps
       [outrun it](../training/schedule.py#warm-up).
 
     **The width.** The paper does not say why its rate has $d_{\text{model}}^{-0.5}$. Adam's first
@@ -273,7 +279,7 @@ class Reader(nn.Module):
     of a matrix is made of the inputs that it has met, and its step is in line with them. Then the
     change grows with $d_{\text{model}}$ itself, and the rate of a matrix should fall as
     $1 / d_{\text{model}}$ (Yang and others, 2022, [arXiv](https://arxiv.org/abs/2203.03466)). The
-    norms behind the sums take away part of either. So we measure it.
+    norms after the sums undo part of both. So we measure it.
     """
 
     def __init__(self, config: Config) -> None:
@@ -299,8 +305,8 @@ class Config:
     r"""
     ## Configuration
 
-    The paper's warm-up is 4 % of its training. Adam's second average forgets within 50 steps, and a
-    warm-up should outlast it, so that in a short training it takes a larger part.
+    The base model's warm-up is 4 % of its training. Ours is 23 %: a warm-up should outlast the
+    memory of Adam's second average, which is about 50 steps, and our training is short.
     """
 
     ramp: bool = True
@@ -327,7 +333,7 @@ def rate(config: Config, step: int, factor: float = 1.0) -> float:
     r"""
     ### With and without its arms
 
-    Either arm can be replaced by the peak.
+    For the controls, either arm can be replaced by the peak.
     """
     t = step + 1
     if not config.ramp:
@@ -341,22 +347,25 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## Training
 
-    A network for each factor. All have the same first weights and see the same minibatches. Of the
-    digits that are not trained on, one half chooses the factor, and the other half counts.
+    There is a network for each factor. All start from the same weights and see the same
+    minibatches. Of the digits that are not trained on, one half chooses the factor, and the other
+    half counts.
 
-    The warm-up buys room. With it a network just about trains at the factor 1, which is the
-    paper's, on each seed, and without it the limit lies two or four times lower. A first step at
-    the best factor moves the logits about as far as they lie apart, and with a warm-up by a few
-    percent of that. But the best factor is lower than either limit, and there the warm-up gains
-    nothing that three seeds could show. What it gains is that the peak need not be searched for
-    with care.
+    **The warm-up** buys room. With it a network still trains at the factor 1, which is the paper's,
+    on each seed; without it the limit is two or four times lower. At the best factor the first step
+    without a warm-up moves the logits once to twice as far as they lie apart, and with one by a few
+    percent of that. But the best factor is no higher than either limit, and with the best factor
+    for each, three seeds show no gain. What the warm-up does gain is that the peak need not be
+    chosen with such care.
 
-    Nor does the fall of the rate show a gain at the best factors. Where the rate is too high, it
-    helps: at the factor 1 more digits are told if the rate falls.
+    **The decay** gains little at the best factors, too. It helps where the rate is too high: at the
+    factor 1 the network trains, on each seed, only if the rate falls.
 
-    A model that is eight times as wide does best with the same factor or with half of it. Had its
-    rate to fall as one over the width, it would be a third. So the root does not make up for all of
-    the width here, and neither does it overdo it.
+    **The width.** A model that is eight times as wide does best with half of the factor on two
+    seeds, and with the same factor on the third. If the rate had to fall as one over the width, the
+    factor should be a third. The highest factor at which it trains is lower by more than that on
+    one seed, and by half on the others. So the root of the width may be too little, but a grid of
+    doublings is too coarse to say.
     """
     run = Run(config, options)
     if config.warmup >= config.steps:
@@ -403,7 +412,8 @@ def leap(before: Tensor, after: Tensor) -> Tensor:
     r"""
     ### The first step
 
-    How far it moves the logits, in units of how much they differ among images and classes before.
+    How far it moves the logits, as a multiple of their standard deviation over images and classes
+    before that step.
     """
     moved = (after - before).square().mean((1, 2)).sqrt()  # (K,)
     return moved / before.flatten(1).std(1)
@@ -415,8 +425,8 @@ def judge(
     r"""
     ### What counts
 
-    A network trains if it tells more than half of the digits. If none does, the highest factor that
-    trains is half of the lowest one.
+    We say that a network trains if it gets more than half of the unseen digits right. If none does,
+    half of the lowest factor stands for the highest one that trains.
     """
     halves = zip(logits.tensor_split(2, 1), labels.tensor_split(2), strict=True)
     chosen, counted = (
@@ -424,7 +434,7 @@ def judge(
         for half, y in halves
     )
     right = (logits.argmax(-1) == labels).float().mean(1)  # (K,)
-    # A network that has broken down may answer with no number at all.
+    # A network that has broken down may answer NaN.
     best = int(chosen.nan_to_num(math.inf, math.inf).argmin())
     trains = [factor for factor, share in zip(factors, right.tolist(), strict=True) if share > 0.5]
     run.show("losses", table(factors, chosen, right))
@@ -445,18 +455,19 @@ def table(factors: list[float], losses: Tensor, right: Tensor) -> str:
 
 # ## What changed since
 #
-# - **The rate came back.** Most libraries that have this schedule ask for the peak and leave the
-#   width out, and call it the inverse square root.
-# - **The root of the width** was a guess. Maximal update parametrization (Yang and others, 2022,
-#   [arXiv](https://arxiv.org/abs/2203.03466)) derives how rate and first weights of each matrix
-#   should follow the width, so that a rate that was found on a small model serves a large one.
-# - **The tail** of most language models became a [cosine](../training/schedule.py#cosine-decay)
-#   with a planned end. A rate that has to be good for an unknown end is back, as a constant with a
-#   fall when one decides to stop.
+# - **The rate came back.** Most libraries that have this schedule call it the inverse square root.
+#   They ask for the peak and leave the width out.
+# - **The root of the width** came without a derivation. Maximal update parametrization (Yang and
+#   others, 2022, [arXiv](https://arxiv.org/abs/2203.03466)) derives how the rate and the first
+#   weights of each matrix should follow the width, so that a rate found on a small model serves a
+#   large one.
+# - **The tail** became a [cosine](../training/schedule.py#cosine-decay) with a planned end in most
+#   language models. Schedules that need no planned end have come back as a constant rate that falls
+#   once one decides to stop.
 # - **The norms** moved
-#   [before the sublayers](../transformers/transformer.py#around-every-sublayer), where a warm-up is
-#   no longer a matter of all or nothing (Xiong and others, 2020,
-#   [arXiv](https://arxiv.org/abs/2002.04745)). The warm-up stayed.
+#   [before the sublayers](../transformers/transformer.py#around-every-sublayer), where training no
+#   longer depends on a warm-up (Xiong and others, 2020,
+#   [arXiv](https://arxiv.org/abs/2002.04745)). It is mostly kept all the same.
 
 if __name__ == "__main__":
     main(train)

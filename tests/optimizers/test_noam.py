@@ -85,6 +85,11 @@ def test_a_scheduler_forgets_the_rate_it_finds() -> None:
     optimizer.add_param_group({"params": [torch.zeros(1, requires_grad=True)], "lr": 7.0})
     scheduler(optimizer, 16, 10)
     assert [group["lr"] for group in optimizer.param_groups] == [noam(1, 16, 10)] * 2
+    # Nor does it use what another scheduler has remembered.
+    for group in optimizer.param_groups:
+        group["initial_lr"] = 0.5
+    scheduler(optimizer, 16, 10)
+    assert [group["lr"] for group in optimizer.param_groups] == [noam(1, 16, 10)] * 2
 
 
 @pytest.mark.parametrize(("width", "W"), [(512, 4000), (16, 60), (100, 1)])
@@ -171,22 +176,23 @@ def test_a_leap_is_in_units_of_the_spread() -> None:
 
 
 def test_what_is_judged(tmp_path: Path) -> None:
-    """Three networks: one guesses, one is right but unsure, one breaks down."""
+    """Four networks: one is hardly right, one guesses, one is surer, and one breaks down."""
     labels = torch.tensor([0, 1, 2, 3])
     right = F.one_hot(labels, 10).float()
-    logits = torch.stack([torch.zeros(4, 10), 2 * right, right * math.nan])
-    # On the half that counts the second one is surer.
-    logits[1, 2:] *= 2
+    logits = torch.stack([0.1 * right, torch.zeros(4, 10), 2 * right, right * math.nan])
+    # On the half that counts the third one is surer.
+    logits[2, 2:] *= 2
     run = Run(SMALL, quiet(tmp_path))
-    numbers = page.judge(run, [0.5, 1.0, 2.0], logits, labels, torch.tensor([0.1, 0.2, 0.3]))
+    leaps = torch.tensor([0.4, 0.1, 0.2, 0.3])
+    numbers = page.judge(run, [0.25, 0.5, 1.0, 2.0], logits, labels, leaps)
     counted = math.log(math.exp(4) + 9) - 4
     assert numbers == pytest.approx(
         {"loss": counted, "best": 0.0, "highest": 0.0, "leap": 0.2}, rel=1e-4
     )
     said = json.loads((tmp_path / "result.json").read_text())["said"]["losses"].splitlines()
     chosen = math.log(math.exp(2) + 9) - 2
-    assert said[1].split() == ["0.5", f"{math.log(10):.3f}", "25.0", "%"]
-    assert said[2].split() == ["1", f"{chosen:.3f}", "100.0", "%"]
+    assert said[2].split() == ["0.5", f"{math.log(10):.3f}", "25.0", "%"]
+    assert said[3].split() == ["1", f"{chosen:.3f}", "100.0", "%"]
 
 
 def test_if_nothing_trains_the_highest_is_below_the_lowest(tmp_path: Path) -> None:
