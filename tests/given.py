@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
-from papers.common import Options
+from papers.common import Options, Run
 
 
 def randn(*shape: int) -> Tensor:
@@ -19,3 +21,34 @@ def randn(*shape: int) -> Tensor:
 def quiet(folder: Path, **more: Any) -> Options:
     """A run that says nothing, keeps nothing and ends in `folder`."""
     return Options(device="cpu", out=folder, quiet=True, checkpoint_every=0, **more)
+
+
+@dataclass
+class Told:
+    """What a loop tells its run: its length and what a checkpoint holds, losses, and clipping."""
+
+    loops: list[tuple[int, list[str]]] = field(default_factory=list)
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    clips: set[float | None] = field(default_factory=set)
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> Told:
+    told, steps, log, update = Told(), Run.steps, Run.log, Run.update
+
+    def loop(run: Run, total: int, **parts: Any) -> Any:
+        told.loops.append((total, sorted(parts)))
+        return steps(run, total, **parts)
+
+    def note(run: Run, **values: Tensor) -> None:
+        for name, value in values.items():
+            told.losses.setdefault(name, []).append(value.item())
+        log(run, **values)
+
+    def step(run: Run, optimizer: Any, clip: float | None = None) -> None:
+        told.clips.add(clip)
+        update(run, optimizer, clip)
+
+    monkeypatch.setattr(Run, "steps", loop)
+    monkeypatch.setattr(Run, "log", note)
+    monkeypatch.setattr(Run, "update", step)
+    return told

@@ -7,14 +7,14 @@ family: foundations
 
 # Activations
 
-Two linear layers in a row are one linear layer. What stands between them decides what a network can
-bend, and what gradients come back through it. The papers here try one bend in place of another,
-mostly without a theory, and so all the more with comparisons at equal cost.
+Two linear layers in a row are one linear layer. What stands between them decides which functions
+a network can learn, and which gradients come back through it. The papers here replace one bend by
+another, mostly without a theory, so comparisons at equal cost matter all the more.
 
-- [GELU](gelu.py) passes its input as often as a normal number falls below it. It has two cheaper
-  forms, of which one is close enough, and Swish for a neighbour.
-- [GLU variants](glu_variants.py) multiply features with one another, through a gate, in the network
+- [GELU](gelu.py) scales its input by the probability that a normal number is below it. It has two
+  cheaper forms, one of which is close enough, and is a neighbour of Swish.
+- [GLU variants](glu_variants.py) multiply features by one another, through a gate, in the network
   that a transformer has at each position.
-- [Fuzzy tiling activations](fta.py) make many features of one number, of which few are on, so that
-  what is learned of one input is not forgotten over another.
+- [Fuzzy tiling activations](fta.py) turn one number into many features, few of which are on, so
+  that what is learned about one input is not forgotten while others are learned.
 """

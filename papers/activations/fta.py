@@ -1,7 +1,7 @@
 r"""
 ---
 title: Fuzzy tiling activations
-summary: One number becomes many features, few of which are on, so that what is learned stays.
+summary: One number becomes many features, few of which are on, so that what is learned is kept.
 paper: "Fuzzy Tiling Activations: A Simple Approach to Learning Sparse Representations Online"
 authors: [Yangchen Pan, Kirby Banman, Martha White]
 year: 2019
@@ -17,14 +17,14 @@ notation:
 figure:
   file: figures/fta.svg
   alt: >-
-    Above, what twelve hard tiles between -1 and 1 say of the number 0.21: one cell is full. Below
+    Above, what twelve hard tiles between -1 and 1 make of the number 0.21: one cell is full. Below
     it the same with a fuzzy edge as wide as a tile: the cell and its two neighbours are nearly
-    full, each by another amount. Under them are curves over z. One tile, hard, is a box; fuzzy, it
+    full, one more than the other. Under them are curves over z. One tile, hard, is a box; fuzzy, it
     has sloping shoulders on both sides that end in a step. A third line, the sum over all fuzzy
     tiles, is flat but for the ends.
   caption: >-
-    What `fta` makes of 0.21, with hard and with fuzzy edges, and below one of its features over
-    all `z`, with the sum of all.
+    What `fta` makes of 0.21, with hard and with fuzzy edges. Below, one of its features over all
+    `z`, and the sum of all features.
 metrics:
   error: {name: "error over the whole range, at the end", unit: variances of the function,
     better: lower}
@@ -35,7 +35,7 @@ metrics:
   active: {name: features that are not zero, unit: "%", better: lower}
   interference: {name: "how alike the gradients of distant inputs are, before training",
     better: lower}
-  rate: {name: "learning rate that is best, and was taken"}
+  rate: {name: "the best learning rate, at which all of this is measured"}
   loss: {name: "training loss, one learning rate after the other", better: lower, scale: log}
 runs:
   FTA: ""
@@ -47,11 +47,11 @@ shows:
   rates: >-
     the error over the whole range at the end, at each learning rate
   fit: >-
-    in white the function, and in red what the network says, when it has been shown the left half,
-    and when it has been shown all from left to right
+    in white the function, and in red what the network says: above, when it has been shown the left
+    half, and below, when it has been shown everything from left to right
   alike: >-
-    how alike the gradients of any two inputs are before training, from black, at a right angle, to
-    white, in the same direction
+    how alike the gradients of any two inputs are before training, from black, which is at a right
+    angle, to white, which is in the same direction
 claims:
   - what: a function learned from left to right is known better at the end with FTA than with ReLU
     paper: "abstract: robust where inputs are correlated and drift"
@@ -59,13 +59,14 @@ claims:
     control: ReLU
     metric: error
     margin: 0.2
-  - what: and than with as many features, all ReLU
+  - what: and better than with as many features of ReLU
     paper: "abstract: sparse representations can reduce interference"
     run: FTA
     control: "ReLU, as wide"
     metric: error
     margin: 0.2
-    note: "it is ahead by almost the margin, and the seeds of the control vary by much of that"
+    note: "it is ahead by almost the margin, and the control varies over the seeds by more than half
+      of that"
   - what: what was learned first is kept
     paper: abstract
     run: FTA
@@ -78,20 +79,20 @@ claims:
     control: hard tiles
     metric: error
     margin: 0.02
-    note: "hard tiles do better: of one number there is nothing for the layers below to learn, and
-      what does not move forgets nothing"
-  - what: the network of ReLUs can learn the function, if it comes in any order
-    paper: "not there: a control of ours"
+    note: "hard tiles do better: with a single number as input, the layers below have little to
+      learn, and what does not move forgets nothing"
+  - what: a network with ReLU can learn the function if inputs come in any order
+    paper: "not in the paper: a control of ours"
     run: "ReLU, in any order"
     metric: error
     than: 0.1
     margin: 0
   - what: agents learn a stable policy faster, on most tasks without a target network
     paper: abstract
-    note: "not run here: needs their tasks, in which an agent's own actions choose its data"
+    note: "not run here: needs tasks in which an agent's own actions choose its data"
 deviations:
-  - what: where the distance is the width of the edge
-    paper: "the two indicators leave out that point: taken at its word, the feature is 1 there"
+  - what: a number that is exactly at the end of an edge
+    paper: "the two indicators leave that point out: taken literally, the feature is 1 there"
     ours: zero
     matters: "no: a number is hardly ever there"
     test: test_at_the_end_of_the_edge_it_is_zero
@@ -107,8 +108,8 @@ deviations:
     test: test_beyond_the_range_nothing_is_on
   - what: the learning rate
     paper: "a setting"
-    ours: "for each unit the best of five"
-    matters: "yes: with one rate for all, whichever it suits would win"
+    ours: "for each unit the best of five, by the same error that is reported"
+    matters: "yes: with one rate for all, the unit that it suits would win"
     test: test_training_is_the_plain_loop
   - what: the task
     paper: "a drifting stream of inputs, with more or less correlation"
@@ -116,18 +117,20 @@ deviations:
     matters: "yes: compare the direction and not the numbers"
     test: test_training_is_the_plain_loop
 mistakes:
-  - what: "tiles that begin one further: the first tile lies outside of the range"
+  - what: "tiles that begin one too late: the last one lies beyond the range, and the first is
+      missing"
     mutant: tiles begin one too late
     caught: test_features_and_gradients_are_those_of_brute_force
-  - what: a hard indicator in training, so that the layers below learn nothing
+  - what: "a hard indicator in training: the layers below learn nothing, which does no harm to this
+      task"
     mutant: the edge is hard
     caught: test_features_and_gradients_are_those_of_brute_force
 worked:
   - at: fta
     told: >-
       Four tiles between -1 and 1, each 0.5 wide, and the number 0.2. It lies in the third tile, 0.2
-      behind its beginning and 0.3 before its end. First with hard edges, then with edges of 0.25,
-      within which there is one neighbour, and of 0.5, with two.
+      from its beginning and 0.3 from its end. First with hard edges, then with edges of 0.25, which
+      reach one neighbour, and of 0.5, which reach two.
     code: |-
       z = torch.tensor([0.2])
       c = tiling(-1, 1, 4)
@@ -140,19 +143,19 @@ exercises: [tiling, fuzzy, fta]
 
 # Fuzzy tiling activations
 
-A network that learns from a stream, as an agent does from its own life, sees related inputs for a
-while and then others. What it learns of the new ones changes weights that the old ones need, and
-the old is forgotten. With ReLU about half of all features are on for any input, so nearly every
-weight serves everything. Shuffling would help, but a stream can't be shuffled.
+A network that learns from a stream, as an agent learns from its own experience, sees related inputs
+for a while and then different ones. What it learns from the new ones changes weights that the old
+ones need, so the old is forgotten. With ReLU many features are on for any input, and most weights
+serve inputs of all kinds. Shuffling would help, but a stream can't be shuffled.
 
-If few features are on for an input, and others for another, they have few weights in common. People
-have *trained* networks to be like that, by penalties or ahead of time. This paper builds it in: it
-cuts a range into tiles, as old methods of reinforcement learning did with the inputs themselves,
-and has a feature for each tile, which is on if the number lies there.
+If few features are on for one input, and others for another, the two inputs share few weights.
+Earlier work *trained* networks to be sparse like that, with penalties and ahead of the task itself.
+This paper builds it in: it cuts a range into tiles, as older methods of reinforcement learning did
+with the inputs themselves, and has a feature for each tile, which is on if the number lies there.
 
 Such a feature has no gradient, and two numbers in the same tile can't be told apart. The obvious
-remedy, wide smooth bumps, would give up the zeros. The paper makes the edge of a tile fuzzy, for a
-width that is chosen: beyond that, features are exactly zero, and within it they have a slope.
+remedy, wide smooth bumps, would give up the zeros. The paper makes the edge of a tile fuzzy, over a
+width that we choose: beyond it features are exactly zero, and within it they have a slope.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -182,7 +185,7 @@ def tiling(low: float, high: float, K: int) -> Tensor:
     ## Tiles
 
     The range from $l$ to $u$ is cut into $k$ tiles of width $\delta = (u - l) / k$. The vector $c$
-    has the beginning of each:
+    holds the beginning of each tile:
 
     $$
     c = (l, \; l + \delta, \; l + 2 \delta, \; \dots, \; u - \delta).
@@ -196,14 +199,15 @@ def fuzzy(x: Tensor, eta: float) -> Tensor:
     r"""
     ## A fuzzy indicator
 
-    $I_+(x)$ is one where $x$ is above zero, and else zero. Its slope is zero wherever it has one.
-    The fuzzy one grows with $x$ as far as $\eta$, and is one from there on:
+    The indicator $I_+(x)$ is one where $x$ is above zero, and zero elsewhere. Its slope is zero
+    wherever it has one. The fuzzy indicator of an $x \ge 0$ is $x$ itself up to $\eta$, and one
+    from there on:
 
     $$
     I_{\eta, +}(x) = I_+(\eta - x) \, x + I_+(x - \eta).
     $$
 
-    It jumps at $\eta$, unless $\eta$ is one: what it gives is a slope near zero and not smoothness.
+    It jumps at $\eta$, unless $\eta$ is one: what it adds is a slope near zero, not smoothness.
     With $\eta = 0$ it is $I_+$.
     """
     return torch.where(x < eta, x, (x > 0).to(x.dtype))
@@ -213,29 +217,32 @@ def fta(z: Tensor, c: Tensor, delta: float, eta: float) -> Tensor:
     r"""
     ## The activation
 
-    How far is a number from a tile? By $\max(c_i - z, 0)$ if it lies before, and by $\max(z -
-    \delta - c_i, 0)$ if it lies behind. One of them is always zero, so the sum is the distance, and
-    zero inside. The feature of a tile is on where the distance is not positive, and *fuzzy* tiles
-    are on for a little longer:
+    How far is a number from a tile? The distance is $\max(c_i - z, 0)$ if the number lies below the
+    tile, and $\max(z - \delta - c_i, 0)$ if it lies above. One of the two is always zero, so their
+    sum is the distance, and it is zero inside the tile. A *hard* tile is on where the distance is
+    zero, and a *fuzzy* one is on a little further:
 
     $$
-    \phi_\eta(z) = 1 - I_{\eta, +}\bigl(\max(c - z, 0) + \max(z - \delta - c, 0)\bigr).
+    \begin{aligned}
+    \phi_\eta(z) = 1 - I_{\eta, +}\bigl( & \max(c - z, 0) \\
+    & + \max(z - \delta - c, 0)\bigr).
+    \end{aligned}
     $$
 
-    **Few are on.** A tile has neighbours within $\eta$ on either side, so at most
+    **Few are on.** Only the tiles within $\eta$ of a number are on, so at most
     $2 \lfloor \eta / \delta \rfloor + 3$ of all $k$ features are not zero, whatever the weights.
 
-    **All share one number.** With hard edges the features add up to one. If the edge is $m$ tiles
-    wide, $\eta = m \delta$, then $m$ neighbours on the left and $m$ on the right are on, and what
-    the distance takes off on the left, as $z$ moves, comes back on the right:
+    **They share a constant sum.** With hard edges the features add up to one. If the edge is $m$
+    tiles wide, $\eta = m \delta$, then $m$ neighbours on the left and $m$ on the right are on. As
+    $z$ moves, what the features on one side lose, those on the other side gain:
 
     $$
     \sum_i \phi_{\eta, i}(z) = 1 + 2 m - m^2 \delta
     $$
 
-    wherever all of them are within the range, and $z$ is not just where one begins or ends. So the
-    slope is not in the sum, but in how it is shared out, and a layer above with a weight for each
-    tile sees it.
+    wherever all of them are within the range, and $z$ is not exactly where a tile begins or ends.
+    So the slope is not in the sum but in how the sum is divided among the tiles, which the layer
+    above can see, since it has a weight for each tile.
     """
     distance = (c - z[..., None]).relu() + (z[..., None] - delta - c).relu()  # (..., C, K)
     return (1 - fuzzy(distance, eta)).flatten(-2)  # (..., C*K)
@@ -245,7 +252,7 @@ class FTA(nn.Module):
     r"""
     ## As a layer
 
-    It has no weights. The layer above it has $k$ times as many as it would have otherwise.
+    It has no weights itself. The layer above has $k$ times as many as it would have otherwise.
     """
 
     def __init__(self, reach: float, tiles: int, eta: float) -> None:
@@ -264,7 +271,7 @@ class Config:
     ## Configuration
 
     The edge is as wide as a tile. Each unit is trained at several learning rates, and the one with
-    the least error counts: what is best for one need not be for another.
+    the smallest error counts, since what is best for one unit need not be best for another.
     """
 
     unit: Unit = "fta"
@@ -295,7 +302,7 @@ class Network(nn.Module):
     r"""
     ## The network
 
-    Two hidden layers. The first has ReLU, and the second one is where the features are.
+    Two hidden layers. The first has ReLU, and the second is where the features are.
     """
 
     def __init__(self, config: Config) -> None:
@@ -321,7 +328,7 @@ def function(x: Tensor) -> Tensor:
     r"""
     ## What is to be learned
 
-    Two waves of a sine, between $-1$ and 1.
+    Two periods of a sine, on the range from $-1$ to 1.
     """
     return torch.sin(2 * math.pi * x)
 
@@ -330,8 +337,8 @@ def arriving(config: Config, share: float, generator: torch.Generator) -> Tensor
     r"""
     ### In the order of a stream
 
-    A minibatch lies in a twentieth of the range around the place where the sweep has arrived, after
-    a share of its way. Shuffled, it is from anywhere.
+    A minibatch comes from a twentieth of the range, around the place that the sweep has reached
+    after that share of its way. Shuffled, it comes from anywhere in the range.
     """
     spread = torch.rand(config.batch, 1, generator=generator) * 2 - 1  # (B, 1)
     return spread if config.shuffled else 2 * share - 1 + spread / 20
@@ -342,12 +349,12 @@ def error(model: nn.Module, low: float, high: float) -> float:
     r"""
     ## What we measure
 
-    The mean squared error on a part of the range, as a multiple of the variance of the function.
-    Who always says zero has an error of one, and who has learned something else on top of it may
-    have more.
+    The mean squared error on a part of the range, as a multiple of the variance of the function. A
+    network that always says zero has an error of one. One that has learned something wrong may have
+    more.
     """
     x = torch.linspace(low, high, 501, device=next(model.parameters()).device)[:, None]  # (N, 1)
-    # The mean of a squared sine over whole waves.
+    # The mean of a squared sine over whole periods.
     return (model(x) - function(x)).square().mean().item() / 0.5
 
 
@@ -355,9 +362,9 @@ def alike(model: nn.Module, x: Tensor) -> Tensor:
     r"""
     ### Interference
 
-    A step for one input changes what the network says of another as far as the gradients of the two
-    outputs have the same direction. So we compare all pairs, by the cosine of the angle between
-    them.
+    A step for one input changes the output for another to the extent that the gradients of the two
+    outputs have the same direction. So we compare all pairs by the cosine of the angle between
+    their gradients.
     """
     rows = []
     for each in x:
@@ -368,7 +375,7 @@ def alike(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def interference(cosines: Tensor) -> float:
-    """On average over inputs that are half of a wave apart, or further."""
+    """The mean absolute cosine of inputs that are at least half a period apart."""
     N = len(cosines)
     at = torch.arange(N)
     distant = (at[:, None] - at).abs() >= N // 4  # (N, N)
@@ -392,8 +399,8 @@ def sweep(run: Run, config: Config, lr: float) -> tuple[Network, float, Tensor]:
     r"""
     ## Once through the range
 
-    One minibatch for each step of the way, and no way back. What is known of the first half we
-    measure when it is over, and draw what the network says then and at the end.
+    One minibatch for each step of the way, and no way back. When the first half is over, we measure
+    what the network knows of it. We draw what the network says then and at the end.
     """
     network = Network(config)
     model = run.prepare(network)
@@ -418,19 +425,19 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## Training
 
-    A network for each learning rate, and the best of them is looked at. A first trial of ours had
-    one rate for all, and there the fuzzy tiles forgot more than ReLU did.
+    We train a network for each learning rate and look at the best of them. In a first trial of ours
+    all units had the same rate, and the fuzzy tiles forgot more than ReLU did.
 
-    With fuzzy tiles the network knows most of the function at the end, and with ReLU less than
-    half, though ReLU has next to no error where inputs come in any order. A wider ReLU network,
-    with as many features and more weights, is in between. Each of these forgets nearly everything
-    at the highest learning rate, the fuzzy tiles as well: the layers below move, and with them
+    With fuzzy tiles the network knows most of the function at the end. With ReLU it knows less than
+    half, although ReLU has next to no error where inputs come in any order. A wider ReLU network,
+    with as many features and more weights, is in between. At the highest learning rate each of
+    these forgets nearly everything, and so do the fuzzy tiles: the layers below move, and with them
     which tiles are on.
 
     Hard tiles do best, which speaks against the fuzzy edge. Nothing below them learns, so nothing
-    below them moves. That is no loss here: of a single number, any layers below make features that
-    tell its values apart. Where features of the input have to be found, we expect the edge to be
-    worth more; we have not tried it.
+    below them moves. That is no loss here, since any layers below turn a single number into
+    features that tell its values apart. Where features of the input have to be found, we expect the
+    edge to be worth more, but we have not tried it.
     """
     run = Run(config, options)
     places = torch.linspace(-1, 1, 64, device=run.device)[:, None]  # (N, 1)
@@ -460,11 +467,11 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # ## What changed since
 #
 # - **Where it comes from.** Tile coding gives a linear learner such features of its *inputs*, with
-#   several tilings, each a little aside from the others (Sutton and Barto,
+#   several tilings, each shifted a little against the others (Sutton and Barto,
 #   [Reinforcement Learning](http://incompleteideas.net/book/the-book.html)).
-# - **Another way to few features.** A penalty or a choice of the largest makes a layer sparse by
-#   training, which takes data in advance. Dropout, which switches features off at random, does not
-#   do it: [the page](../regularization/dropout.py) has each on again the next time.
+# - **Other ways to few features.** A penalty on active features makes a layer sparse by training.
+#   [Dropout](../regularization/dropout.py), which switches features off at random, does not: each
+#   feature is on again for some later minibatch, whatever the input.
 
 if __name__ == "__main__":
     main(train)

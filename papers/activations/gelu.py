@@ -1,7 +1,7 @@
 r"""
 ---
 title: GELU
-summary: A unit that passes its input as often as a normal number falls below it.
+summary: A unit that scales its input by the probability that a normal number is below it.
 paper: Gaussian Error Linear Units (GELUs)
 authors: [Dan Hendrycks, Kevin Gimpel]
 year: 2016
@@ -21,12 +21,12 @@ figure:
   alt: >-
     Above, four curves from -4 to 4. ReLU is zero and then a straight line. GELU and Swish follow it
     smoothly, and dip below zero on the left, Swish lower and further out. ELU falls to -1. Dots,
-    the means of random gates, lie along GELU. Below, how far three forms are from GELU. The one
-    with tanh is a flat line, the one with a scaled sigmoid swings by two hundredths, and Swish, far
-    below, leaves the picture.
+    the means of random gates, lie along GELU. Below, the differences of three forms from GELU. The
+    one with tanh is a flat line, the one with a scaled sigmoid swings by two hundredths, and Swish
+    falls so far below that it leaves the picture.
   caption: >-
-    Four units, and dots: each is the mean of 400 draws of `random_gate`. Below, what `gelu_tanh`,
-    `gelu_sigmoid` and `swish` have in excess of `gelu`.
+    Four units, and dots, each of which is the mean of 400 draws of `random_gate`. Below, the
+    differences of `gelu_tanh`, `gelu_sigmoid` and `swish` from `gelu`.
 metrics:
   lost: {name: "variance of new images that the code loses", unit: "%", better: lower}
   lost_seen: {name: "variance of training images that the code loses", unit: "%", better: lower}
@@ -43,13 +43,13 @@ shows:
     its code
 claims:
   - what: an autoencoder with GELU loses less than one with ReLU
-    paper: "section 3.2: by far, on MNIST"
+    paper: "section 3.2: significantly less, on MNIST"
     run: GELU
     control: ReLU
     metric: lost
     margin: 0.005
   - what: it loses less than one with ELU
-    paper: section 3.2
+    paper: "section 3.2"
     run: GELU
     control: ELU
     metric: lost
@@ -67,31 +67,32 @@ claims:
     metric: lost
     margin: 0.005
   - what: trained with the random gate, the network is as good as with its expectation
-    paper: "not there; a control of ours"
+    paper: "not in the paper: a control of ours"
     run: random gate
     control: GELU
     metric: lost
     within: 0.01
-    note: "it loses almost three times as much: weights that bear with coins are not the best ones
-      without"
-  - what: 7.89 % errors on CIFAR-10 with GELU, 8.16 % with ReLU and 8.41 % with ELU
+    note: "it loses almost three times as much: weights that have learned to bear with coins are not
+      the best ones without them"
+  - what: an error of 7.89 % on CIFAR-10 with GELU, of 8.16 % with ReLU and of 8.41 % with ELU
     paper: section 3.5
-    note: "not run here: needs a convolutional network, and colour images"
+    note: "not run here: needs a convolutional network and colour images"
 deviations:
   - what: which form
     paper: 'tanh "in every experiment"; it defines the exact one'
     ours: exact
     others: "torch and TensorFlow: exact unless told otherwise; `jax.nn.gelu`: tanh unless told
       otherwise"
-    matters: "no, if the network is used as it was trained: they differ by less than 0.0005"
+    matters: "hardly: they differ by less than 0.0005"
     test: test_largest_errors
   - what: which form published weights were trained with
     paper: "no published weights"
     ours: none either
     others: "BERT, ViT: exact; GPT-2, Gemma: tanh; CLIP: sigmoid; LLaMA: Swish, in a gate"
-    matters: "with the sigmoid, yes: exact in its place is off by 0.02 a unit, layer after layer"
+    matters: "with the sigmoid, yes: the exact form in its place is off by up to 0.02 in each unit,
+      layer after layer"
     test: test_who_has_which_form
-  - what: in the tail
+  - what: the tail on the left
     paper: not said
     ours: "`1 + erf`, which float32 rounds to zero below -5.6"
     others: "torch: as ours; JAX: `erfc`, which does not"
@@ -101,7 +102,7 @@ deviations:
     paper: "the cheaper forms are for speed"
     ours: one operation of torch after another
     others: "torch: all in one pass over the memory"
-    matters: "yes: in a network of your own take `torch.nn.functional.gelu`"
+    matters: "yes: in a network of your own, use `torch.nn.functional.gelu`"
     test: test_outputs_and_gradients_are_those_of_torch
   - what: the autoencoder
     paper: "MNIST; hidden layers of 1000, 500 and 250, a code of 30"
@@ -117,14 +118,15 @@ mistakes:
   - what: "a sigmoid without its factor: Swish, under the name of GELU"
     mutant: the factor of the sigmoid left out
     caught: test_largest_errors
-  - what: "erf of x, not of x over the root of two: no curve shows it, and published weights fail"
+  - what: "erf of x, not of x over the root of two: training does as well with it, but it is another
+      function than the one that published weights were trained with"
     mutant: the root of two left out
     caught: test_outputs_and_gradients_are_those_of_torch
 worked:
   - at: gelu_sigmoid
     told: >-
-      The three forms and Swish for inputs from -3 to 3. Then the largest error of each, over all
-      inputs, and the input where it is.
+      The three forms and Swish for inputs from -3 to 3. Then the largest error of each over all
+      inputs, and the input where it occurs.
     code: |-
       x = torch.tensor([-3.0, -1.0, 0.0, 1.0, 3.0])
       gelu(x)
@@ -139,18 +141,18 @@ exercises: [gelu, gelu_tanh, random_gate, largest_error]
 
 # GELU
 
-A ReLU looks at the sign of its input and passes all of it, or nothing. Dropout passes an input or
-nothing, too, but tosses a coin that does not look at it. The paper puts the two together: toss a
-coin, and let the input load it. An input that is larger than most is nearly always passed, and one
-that is smaller than most nearly never.
+A ReLU looks at the sign of its input and passes either all of it or nothing. Dropout also passes an
+input or nothing, but it tosses a coin that does not look at the input. The paper combines the two:
+toss a coin, and let the input load it. An input that is larger than most is nearly always passed,
+and one that is smaller than most is hardly ever passed.
 
-On average over coins this is a smooth function, the *Gaussian error linear unit*, and the network
-is trained with the average. It has the ends of a ReLU without the kink, and a gradient on either
-side of zero. BERT and GPT-2 have it, and through them most transformers of their time.
+Averaged over coins this is a smooth function, the *Gaussian error linear unit*, and networks are
+trained with that average. Far from zero it is like a ReLU, but it has no kink, and it has a
+gradient on both sides of zero. BERT and GPT-2 use it, and so do many transformers after them.
 
-Its formula has an integral in it. The paper gives two cheaper forms, for those to whom speed is
-worth more, and libraries and published weights differ in which of the three they mean by the name.
-One of the two is close enough to pass for the exact one, and the other is not.
+Its formula has an integral in it. The paper gives two cheaper forms for those who prefer speed to
+exactness, and libraries and published weights differ in which of the three they call GELU. One of
+the two is close enough to pass for the exact one, and the other is not.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -182,13 +184,12 @@ def normal_cdf(x: Tensor) -> Tensor:
     r"""
     ## How an input loads its coin
 
-    Inputs of a unit are sums of many things, and after a norm their mean is near zero and their
-    variance near one. So the paper asks how often a standard normal number is below the input
-    (section 2):
+    The input of a unit is a sum of many terms, and after a norm its mean is near zero and its
+    variance near one. So the paper loads the coin with the probability that a standard normal
+    number $X$ is below the input (section 2):
 
     $$
-    \Phi(x) = P(X \le x) = \tfrac12 \left(1 + \operatorname{erf} \frac{x}{\sqrt 2}\right),
-    \qquad X \sim \mathcal{N}(0, 1).
+    \Phi(x) = P(X \le x) = \tfrac12 \left(1 + \operatorname{erf} \frac{x}{\sqrt 2}\right).
     $$
     """
     return 0.5 * (1 + torch.erf(x / math.sqrt(2)))
@@ -198,10 +199,10 @@ def random_gate(x: Tensor) -> Tensor:
     r"""
     ## The coin
 
-    Each input is passed or set to zero, $m x$ with $m \sim \operatorname{Bernoulli}(\Phi(x))$. In
-    contrast to [dropout](../regularization/dropout.py), what is passed is not scaled up: the
-    average over coins is meant to be another function than the identity. The gradient takes the
-    coin as it fell.
+    Each input is passed or set to zero: the unit is $m x$ with $m \sim
+    \operatorname{Bernoulli}(\Phi(x))$. Unlike [dropout](../regularization/dropout.py), it does not
+    scale up what it passes, because the average over coins is not meant to be the identity. The
+    gradient takes the coin as a constant.
     """
     m = torch.bernoulli(normal_cdf(x.detach()))  # (..., C)
     return m * x
@@ -211,18 +212,23 @@ def gelu(x: Tensor) -> Tensor:
     r"""
     ## The average
 
-    With probability $\Phi(x)$ it is $x$, and else nothing:
+    With probability $\Phi(x)$ the random gate gives $x$, and otherwise nothing:
 
     $$
-    \operatorname{GELU}(x) = \Phi(x) \cdot x + (1 - \Phi(x)) \cdot 0 = x \, \Phi(x).
+    \begin{aligned}
+    \operatorname{GELU}(x) &= \Phi(x) \cdot x + (1 - \Phi(x)) \cdot 0 \\
+    &= x \, \Phi(x).
+    \end{aligned}
     $$
 
-    For large inputs it is the input, and for very negative ones zero, as ReLU. In between it dips
-    below zero: an input of $-0.75$ gives $-0.17$, the least of all. The derivative is $\Phi(x) + x
-    \, \varphi(x)$, with the normal density $\varphi$. It is a half at zero, where ReLU's jumps from
-    0 to 1, and it is above one around $x = \sqrt 2$.
+    For large inputs this is the input itself, and for very negative ones it is zero, as with ReLU.
+    In between it dips below zero, to its minimum of $-0.17$ at $x = -0.75$. The derivative is
+    $\Phi(x) + x \, \varphi(x)$, with the normal density $\varphi$. It is a half at zero, where
+    ReLU's jumps from 0 to 1, and above one from $x = 0.75$ on, with its maximum of 1.13 at
+    $x = \sqrt 2$.
 
-    With a normal distribution of another variance, the smaller the steeper, it tends to ReLU.
+    The smaller the variance of the normal distribution, the steeper the probability. In the limit
+    of no variance, the unit is ReLU.
     """
     return x * normal_cdf(x)
 
@@ -234,14 +240,15 @@ def gelu_tanh(x: Tensor) -> Tensor:
     The first is (section 2)
 
     $$
-    0.5 \, x \left(1 + \tanh\!\left[\sqrt{2 / \pi} \, (x + 0.044715 \, x^3)\right]\right).
+    \tfrac12 x \bigl(1 + \tanh\bigl[\sqrt{2 / \pi} \, (x + 0.044715 x^3)\bigr]\bigr).
     $$
 
-    Where does the number come from? Both begin, over their factor $\sqrt{2 / \pi}$, with $x$. The
-    next term is $-\tfrac16 \, x^3$ in the error function, and $(a - \tfrac{2}{3 \pi}) \, x^3$ in
-    the hyperbolic tangent of $\sqrt{2 / \pi} \, (x + a x^3)$. They agree for
-    $a = \tfrac{2}{3 \pi} - \tfrac16 = 0.0455$. The paper's is a little less. That gives up some of
-    the agreement at zero, and takes a third off the largest error.
+    Where does the number come from? Compare the series of the error function with that of the
+    hyperbolic tangent of $\sqrt{2 / \pi} \, (x + a x^3)$. Up to the factor $\sqrt{2 / \pi}$, both
+    begin with $x$. The next term is $-\tfrac16 \, x^3$ in the first and
+    $(a - \tfrac{2}{3 \pi}) \, x^3$ in the second, so they agree for
+    $a = \tfrac{2}{3 \pi} - \tfrac16 = 0.0455$. The paper's number is a little smaller. It gives up
+    some of the agreement near zero, and reduces the largest error by a third.
     """
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
@@ -250,16 +257,17 @@ def swish(x: Tensor, beta: float = 1.0) -> Tensor:
     r"""
     ### Swish
 
-    Another distribution gives another unit. With the logistic one, whose probability is a sigmoid,
-    the paper gets $x \, \sigma(x)$ and calls it the SiLU (section 2). A year later a search over
-    programs found the same (Ramachandran 2017, [1710.05941](https://arxiv.org/abs/1710.05941)), and
-    named it with a factor, fixed or learned:
+    Another distribution gives another unit. With the logistic distribution, whose cumulative
+    probability is a sigmoid, the paper gets $x \, \sigma(x)$ and calls it the SiLU (section 2). A
+    year later a search over formulas came to the same function (Ramachandran 2017,
+    [1710.05941](https://arxiv.org/abs/1710.05941)). That paper calls it Swish, and gives it a
+    factor, which is fixed or learned:
 
     $$
     \operatorname{Swish}(x) = x \, \sigma(\beta x).
     $$
 
-    With $\beta = 0$ that is $x / 2$, and the larger $\beta$, the nearer it is to ReLU.
+    With $\beta = 0$ this is $x / 2$, and the larger $\beta$ is, the closer it is to ReLU.
     """
     return x * torch.sigmoid(beta * x)
 
@@ -268,10 +276,11 @@ def gelu_sigmoid(x: Tensor) -> Tensor:
     r"""
     ### A sigmoid with a factor
 
-    In between is a factor with which the sigmoid is close to the normal probability, and the unit
-    to GELU. It is the paper's second form, $x \, \sigma(1.702 \, x)$. No other factor brings the
-    sigmoid closer to the probability, which it misses by at most 0.0095. For the unit, whose errors
-    are multiplied by the input, 1.77 would be better: it is off by 0.014 in place of 0.020.
+    With the right factor the sigmoid is close to the normal probability, and the unit is close to
+    GELU. This is the paper's second form, $x \, \sigma(1.702 \, x)$. No other factor brings the
+    sigmoid closer to the probability; the largest error is 0.0095. For the unit, which multiplies
+    these errors by the input, 1.77 would be better: its largest error is 0.014, and that of 1.702
+    is 0.020.
     """
     return swish(x, 1.702)
 
@@ -280,10 +289,10 @@ def largest_error(form: Activation, reach: float = 10.0) -> tuple[float, float]:
     r"""
     ## How far the forms are off
 
-    The largest error of a form, and the input where it is. A form is off alike on both sides of
-    zero, so one side will do, and beyond the reach all of them are zero. The form with tanh is off
-    by less than 0.0005, and the one with a sigmoid by over forty times as much. Without its factor
-    the sigmoid is another function.
+    The largest error of a form, and the input where it occurs. The error of a form is the same on
+    both sides of zero, so we look at one side, and beyond the reach all forms are zero. The form
+    with tanh is off by less than 0.0005, and the one with a sigmoid by over forty times as much.
+    Without its factor, the sigmoid makes another function.
     """
     x = torch.linspace(-reach, 0, 10_001, dtype=torch.float64)  # (N,)
     error = (form(x) - gelu(x)).abs()  # (N,)
@@ -304,9 +313,9 @@ class RandomGate(nn.Module):
     r"""
     ## Coins in training, the average in use
 
-    As with dropout, a network may be trained with coins and used with their average. For one unit
-    that average is exact. Through several layers it is not, as the average of a function is not the
-    function of the average.
+    As with dropout, a network can be trained with coins and used with their average. For one unit
+    that average is exact. Through several layers it is not, since the average of a function is not
+    the function of the average.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -318,8 +327,8 @@ class Config:
     r"""
     ## Configuration
 
-    The paper's autoencoder (section 3.2), an eighth as wide: its images have a twelfth as many
-    pixels.
+    The paper's autoencoder (section 3.2), but an eighth as wide, since our images have a twelfth as
+    many pixels.
     """
 
     unit: Unit = "gelu"
@@ -342,11 +351,11 @@ class Autoencoder(nn.Module):
     r"""
     ## The network
 
-    Four layers make a few numbers of an image, and four make an image of the numbers. A unit stands
-    behind every layer but two: the code and the pixels may be any number.
+    Four layers turn an image into a few numbers, its code, and four turn the code back into an
+    image. A unit follows every layer but two, since the code and the pixels may be any number.
 
-    Each row of weights begins with a length of one, as the paper has it in its section 3.1: it
-    found that this helps all three units.
+    Each row of weights starts with a length of one, which the paper says helps all three units
+    (section 3.1).
     """
 
     def __init__(self, unit: Unit, width: int, code: int) -> None:
@@ -385,8 +394,8 @@ def lost(model: nn.Module, images: Tensor, mean: Tensor) -> float:
     r"""
     ## What we measure
 
-    The squared error, as a share of what it would be if the mean training image were said of every
-    image. A network that has learned nothing loses all.
+    The squared error, as a share of what it would be if the network answered every image with the
+    mean of the training images. A network that has learned nothing loses everything.
     """
     error = (model(images) - images).square().mean()  # ()
     return (error / (images - mean).square().mean()).item()
@@ -394,7 +403,7 @@ def lost(model: nn.Module, images: Tensor, mean: Tensor) -> float:
 
 @torch.no_grad()
 def restored(model: nn.Module, images: Tensor) -> Tensor:
-    """Images in a row, and below them what the network makes of their codes."""
+    """Images in a row, and below them what the network restores from their codes."""
     both = torch.cat([images, model(images)])  # (2*N, 8, 8)
     return grid(enlarged(both), columns=len(images))
 
@@ -405,13 +414,15 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
     The loop is the same for all units, and so are the images and their order.
 
-    The order is the paper's. GELU loses least and Swish a little more, on new images and on those
-    trained on; ReLU and ELU lose about as much as each other, and clearly more. All have had the
-    same learning rate, and we have not looked for the best one of each.
+    On new images the order is the paper's: GELU loses least, Swish a little more, and ReLU and ELU,
+    which hardly differ, clearly more. On the images that they were trained on the first three keep
+    this order, but ELU is clearly behind ReLU. All units have the same learning rate, and we have
+    not searched for the best one of each.
 
-    The random gate loses by far the most, which we had not expected. It has to learn with six
-    layers of coins between an image and its copy, and the numbers of a code leave little to spare.
-    In use the coins are gone, but the weights are those that did best with them.
+    The random gate loses by far the most, which we had not expected. It learns with six layers of
+    coins between an image and its copy, and we suspect that the few numbers of a code cannot make
+    up for what the coins take away. In use the coins are gone, but the weights are those that did
+    best with them.
     """
     run = Run(config, options)
     data = digits()
@@ -442,13 +453,14 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
-# - **In transformers.** [BERT](../transformers/bert.py) has the exact form,
+# - **In transformers.** [BERT](../transformers/bert.py#a-smoother-unit) uses the exact form,
 #   [GPT-2](../transformers/gpt2.py) the one with tanh, and CLIP the one with the sigmoid, which
-#   libraries call quick GELU. Libraries have the exact one as fast as the others now.
-# - **In a gate.** [GLU variants](glu_variants.py) multiply it with a second sum. Language models
-#   since [LLaMA](../transformers/llama.py#swiglu) mostly have Swish there.
-# - **Learned by search.** Swish came out of a search over formulas, and the SiLU had been tried in
-#   reinforcement learning before that (Elfwing 2017, [arXiv](https://arxiv.org/abs/1702.03118)).
+#   libraries call quick GELU.
+# - **In a gate.** [GLU variants](glu_variants.py) multiply it by a second linear map of the same
+#   input. [LLaMA](../transformers/llama.py#swiglu), and many language models after it, use Swish
+#   there.
+# - **Found twice more.** Before the search that found Swish, the SiLU had been tried in
+#   reinforcement learning (Elfwing 2017, [arXiv](https://arxiv.org/abs/1702.03118)).
 
 if __name__ == "__main__":
     main(train)

@@ -16,8 +16,8 @@ say.
   after the training, it says how sure the network is.
 - [Label smoothing](label_smoothing.py) asks for a little less than certainty. It says where logits
   stop growing, and what that does to errors and to calibration.
-- [Knowledge distillation](distillation.py) has a small network learn from what a large one thinks
-  of every class, also of one that the small one is never shown.
-- [Evidential classification](evidential.py) counts what speaks for each class, and is unsure where
-  nothing does.
+- [Knowledge distillation](distillation.py) has a small network learn from the probability that a
+  large one gives to every class, even to one that the small one is never shown.
+- [Evidential classification](evidential.py) counts the evidence for each class, so that a network
+  can say that it has none.
 """

@@ -1,7 +1,7 @@
 r"""
 ---
 title: Knowledge distillation
-summary: A small network learns from what a large one thinks of every class.
+summary: A small network learns from the probability that a large one gives to every class.
 paper: Distilling the Knowledge in a Neural Network
 authors: [Geoffrey Hinton, Oriol Vinyals, Jeff Dean]
 year: 2015
@@ -20,13 +20,14 @@ notation:
 figure:
   file: figures/distillation.svg
   alt: >-
-    Three rows of ten bars: what a teacher with given logits says of a digit 3, at temperatures of
-    1, 4 and 20. At 1 there is one full bar and nearly nothing else. At 4 the 8 and the 2 can be
-    seen, and at 20 all bars are nearly alike. Below, a curve over the temperature: the gradient of
-    one logit, times the square of the temperature, goes to a dashed line.
+    Three rows of ten bars: the probabilities that a teacher with given logits gives for a digit 3,
+    at temperatures of 1, 4 and 20. At 1 there is one full bar and nearly nothing else. At 4 the 8
+    and the 2 can be seen, and at 20 all bars are nearly alike. Below, a curve over the
+    temperature: the gradient of one logit, times the square of the temperature, goes to a dashed
+    line.
   caption: >-
     Softened targets from `soften`, for a 3 that looks a little like an 8. Below, `slope` times
-    $T^2$, which tends to what a squared difference of logits would give.
+    $T^2$, which tends to the gradient of a squared difference of logits.
 metrics:
   error: {name: test error, unit: "%", better: lower}
   threes: {name: test threes that are missed, unit: "%", better: lower}
@@ -45,47 +46,47 @@ runs:
   "no threes, temperature 1": --without-threes --temperature 1
 shows:
   targets: >-
-    one new digit of each class, and beside it what the teacher says of the ten classes at
-    temperatures of 1, 2, 4 and 8, each a column for a class, the lighter the more probable
+    one new digit of each class, and beside it the teacher's probabilities of the ten classes at
+    temperatures of 1, 2, 4 and 8, with a column for each class, the lighter the more probable
 claims:
-  - what: a student of the teacher errs less than one of the labels
+  - what: a student that learns from the teacher errs less than one that learns from the labels
     paper: "74 errors of 10,000 against 146 (section 3)"
     run: distilled
     control: labels alone
     metric: error
     margin: 0.003
-    note: "the teacher is better than the control by less than one point: there is little to hand
-      on"
+    note: "the teacher itself is better than the control by less than one point, so there is little
+      to hand on; why the student is worse than the control we do not know"
   - what: it errs about as little as the teacher
-    paper: "74 errors, and 67 of the teacher's (section 3)"
+    paper: "74 errors, and the teacher 67 (section 3)"
     run: distilled
     metric: error
     against: teacher_error
     within: 0.005
     note: "it errs by two points more"
-  - what: one that was never shown a three knows most threes, once a single bias is moved
+  - what: a student that was never shown a three knows most threes once a single bias is moved
     paper: "1.4 % of test threes are missed (section 3)"
     run: no threes
     control: no threes, labels alone
     metric: corrected_threes
     margin: 0.3
-  - what: without moving it, far fewer
+  - what: before the bias is moved, it knows fewer
     paper: "13 % are missed (section 3)"
     run: no threes
     metric: corrected_threes
     against: threes
     margin: 0.05
-  - what: what it knows of threes comes through at a high temperature
+  - what: the student learns about threes because the temperature is high
     paper: "section 1: at the usual one, small probabilities have very little influence"
     run: no threes
     control: no threes, temperature 1
     metric: corrected_threes
     margin: 0.05
-    note: "once the bias is moved they know as many; before that, the control misses nearly all"
-  - what: shown nothing but 7 and 8, it knows most digits after moving two biases
+    note: "once the bias is moved, both know as many; before that, the control misses nearly all"
+  - what: a student that is shown nothing but 7s and 8s knows most digits once two biases are moved
     paper: "47.3 % errors become 13.2 % (section 3)"
     note: "not run here: it would be one more run of the same kind"
-  - what: one network takes over most of what ten gain in recognising speech
+  - what: in recognising speech, one student keeps most of what ten networks gain over one
     paper: "section 4"
     note: "not run here: needs hours of speech, and their networks"
 deviations:
@@ -93,7 +94,7 @@ deviations:
     paper: a cross entropy
     ours: a cross entropy
     others: "most: `torch.nn.KLDivLoss`"
-    matters: "no: it is less by the entropy of the targets, which has no gradient"
+    matters: "no: the divergence is less by the entropy of the targets, which has no gradient"
     test: test_soft_losses_and_gradients_are_those_of_torch
   - what: averaging
     paper: a case at a time
@@ -103,8 +104,9 @@ deviations:
     test: test_the_default_of_torch_divides_by_the_classes_too
   - what: which images choose the bias
     paper: the test set
-    ours: "the training set, threes included: one number is all that the student gets of them"
-    matters: "yes: what is measured on the test set should not be chosen there"
+    ours: "the training set, threes included: this one number is all that the student gets from
+      them"
+    matters: "yes: what is measured on the test set should not be chosen on it"
     test: test_training_is_two_plain_loops
   - what: temperature
     paper: "20 for 800 units; from 2.5 to 4 for 30 units"
@@ -112,15 +114,16 @@ deviations:
     matters: "yes: a small student cannot follow everything that a high temperature tells"
     test: test_training_is_two_plain_loops
   - what: the two networks
-    paper: "two layers of 1200 with dropout, images moved by two pixels; two layers of 800"
-    ours: "two of 256 with dropout and images moved by one pixel; two of 32"
+    paper: "two layers of 1200 with dropout, and images moved by up to two pixels; two layers of
+      800"
+    ours: "two of 256 with dropout, and images moved by up to one pixel; two of 32"
     matters: "yes: compare the direction and not the numbers"
     test: test_training_is_two_plain_loops
 mistakes:
   - what: "the square of the temperature left out: the soft part is sixteen times too weak"
     mutant: no square of the temperature
     caught: test_the_two_parts_keep_their_weights_at_any_temperature
-  - what: a teacher that goes on dropping units while it teaches
+  - what: a teacher that still drops units while it teaches
     mutant: the teacher drops units while it teaches
     caught: test_training_is_two_plain_loops
 worked:
@@ -142,17 +145,17 @@ exercises: [soften, soft_loss, slope, correction]
 
 A large network, or the average of many, is often better than a small one that has seen the same
 examples, and too slow to be used. Can it teach the small one? The obvious way is to let it label
-more examples. But an answer is the least of what it knows. That this 3 is a little like an 8, and
-not at all like a 4, it knows as well, and it says so in the probabilities of the classes that it
-does not choose.
+more examples. But a label is the least of what it knows. It also knows that this 3 is a little like
+an 8 and not at all like a 4, and it says so in the probabilities of the classes that it does not
+choose.
 
-Those probabilities are tiny, and a loss hardly sees them. So the paper divides all logits by a
-*temperature* first, in the teacher and in the student. The higher it is, the nearer to one another
-the probabilities are, and the more of the loss is about the classes that are wrong. Then the small
-network is used at a temperature of one.
+Those probabilities are tiny, and a loss hardly sees them. So the paper first divides all logits by
+a *temperature*, in the teacher and in the student. The higher the temperature, the closer the
+probabilities are to one another, and the more of the loss is about the classes that are wrong. When
+the small network is used, its temperature is one again.
 
-How much there is in this, the paper shows by leaving out all images of a 3. The student is never
-shown one, and recognises most of them: it was told of 8s and 2s how much they are like a 3.
+The paper shows how much this conveys by leaving out all images of a 3. The student never sees one
+and still recognises most of them: of 8s and 2s it has been told how much they look like a 3.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -183,13 +186,13 @@ def soften(logits: Tensor, temperature: float) -> Tensor:
     r"""
     ## Temperature
 
-    The usual softmax has $T = 1$ (eq. 1):
+    A temperature divides the logits in the softmax, which usually has $T = 1$ (eq. 1):
 
     $$
-    q_i = \frac{\exp(z_i / T)}{\sum_j \exp(z_j / T)}
+    q_i = \frac{\exp(z_i / T)}{\sum_j \exp(z_j / T)}.
     $$
 
-    A higher temperature takes all of them towards $1 / N$, and keeps their order.
+    A higher temperature moves all probabilities towards $1 / N$ and keeps their order.
     """
     return (logits / temperature).softmax(-1)
 
@@ -200,7 +203,7 @@ def soft_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
     The cross entropy between the teacher's softened probabilities $p$ and the student's, $q$, at
     the same temperature. A label is a distribution, too, and this is the usual loss with a better
-    one in its place. Nothing is learned from the teacher's side: its logits have no gradient.
+    one in its place. The teacher itself does not learn: its logits get no gradient.
     """
     p = soften(teacher.detach(), temperature)  # (B, K)
     log_q = (logits / temperature).log_softmax(-1)  # (B, K)
@@ -211,13 +214,15 @@ def slope(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     r"""
     ## The gradient, and its limit
 
-    By a logit of the student, $z_i$, where the teacher has $v_i$, the loss of one image has the
-    derivative (eq. 2)
+    Let $z_i$ be a logit of the student and $v_i$ the teacher's. The derivative of the loss of one
+    image by $z_i$ is (eq. 2)
 
     $$
-    \frac{\partial C}{\partial z_i} = \frac1T (q_i - p_i)
-    = \frac1T \left( \frac{e^{z_i / T}}{\sum_j e^{z_j / T}} - \frac{e^{v_i / T}}{\sum_j e^{v_j /
+    \begin{aligned}
+    \frac{\partial C}{\partial z_i} &= \frac1T (q_i - p_i) \\
+    &= \frac1T \left( \frac{e^{z_i / T}}{\sum_j e^{z_j / T}} - \frac{e^{v_i / T}}{\sum_j e^{v_j /
     T}} \right).
+    \end{aligned}
     $$
 
     At a temperature that is high compared with the logits, $e^{x / T}$ is nearly $1 + x / T$
@@ -227,9 +232,9 @@ def slope(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     \frac{\partial C}{\partial z_i} \approx \frac{1}{N T^2} (z_i - v_i),
     $$
 
-    the gradient of half a squared difference of logits, over $N T^2$. So the limit is to match
-    logits, the very negative ones as well. A lower temperature pays less attention to those, which
-    the teacher's own training has hardly constrained (section 2.1).
+    which is the gradient of half a squared difference of logits, divided by $N T^2$. So in the
+    limit the student matches logits, the very negative ones as well. A lower temperature pays less
+    attention to those, which the teacher's own training has hardly constrained (section 2.1).
     """
     q, p = soften(logits, temperature), soften(teacher, temperature)
     return (q - p) / temperature
@@ -243,8 +248,8 @@ def distillation_loss(
 
     Where labels are known, they are a second target, with a softmax at a temperature of one. The
     paper finds that they should weigh considerably less than the teacher. Since the gradient of the
-    soft part shrinks with $1 / T^2$, it is multiplied by $T^2$. Then the weights of the two parts
-    need no change where the temperature has one.
+    soft part shrinks as $1 / T^2$, that part is multiplied by $T^2$. Then the weights of the two
+    parts can stay the same when the temperature changes.
     """
     told = soft_loss(logits, teacher, temperature) * temperature**2  # ()
     return soft * told + (1 - soft) * F.cross_entropy(logits, labels)
@@ -286,8 +291,8 @@ def moved(images: Tensor, generator: torch.Generator) -> Tensor:
     ## What only the teacher sees
 
     The paper's teacher is shown images that are moved by up to two pixels, and its student is not.
-    The images here have a quarter of the side, and are moved by one at most, up or down and left or
-    right, each at random.
+    Our images have about a quarter of the side and are moved by one pixel at most, up or down and
+    left or right, each image at random.
     """
     B, H, W = images.shape
     across, down = torch.randint(3, (2, B, 1), generator=generator).to(images.device)
@@ -302,9 +307,9 @@ def correction(logits: Tensor, labels: Tensor) -> float:
     r"""
     ## Moving one bias
 
-    Whoever is never shown a 3 learns above all that there are none: the bias of that class becomes
-    far too low, whatever the weights know. So the paper adds a number to it, the one with the
-    fewest errors. Where several are equally good, we take their mean.
+    A student that is never shown a 3 learns above all that there are none: the bias of that class
+    becomes far too low, whatever the weights know. So the paper adds a number to it, the one that
+    leaves the fewest errors. Where several are equally good, we take their mean.
     """
     shifts = torch.arange(-5, 20.05, 0.1, device=logits.device)  # (S,)
     tried = logits.repeat(len(shifts), 1, 1)  # (S, M, K)
@@ -320,8 +325,8 @@ def judge(
     r"""
     ## What we measure
 
-    Errors on new images, and on new threes, as the student is and with the bias moved. The images
-    to train on say by how much.
+    Errors on new images, and on new threes, of the student as it is and with the bias moved. The
+    training images decide by how much.
     """
     shift = correction(student(seen), learned)
     numbers = {"shift": shift}
@@ -336,7 +341,7 @@ def judge(
 
 @torch.no_grad()
 def targets(teacher: nn.Module, images: Tensor) -> Tensor:
-    """Each image, and beside it what the teacher says of it at four temperatures."""
+    """Each image, and beside it the teacher's probabilities at four temperatures."""
     logits = teacher(images)  # (N, K)
     said = [soften(logits, T)[:, None].expand(-1, 8, -1) for T in (1.0, 2.0, 4.0, 8.0)]
     gap = torch.full((len(images), 8, 1), 0.5, device=images.device)
@@ -348,7 +353,7 @@ def taught(run: Run, config: Config, images: Tensor, labels: Tensor) -> nn.Modul
     r"""
     ## The teacher
 
-    It learns from labels, with dropout and with images that move. It is the same in all runs with
+    It learns from labels, with dropout and with moved images. It is the same in all runs that have
     the same seed.
     """
     teacher = network(DropoutConfig(width=config.teacher_width))
@@ -373,15 +378,16 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     First the teacher, and then the student, on the same images or on those that are no 3.
 
     As in the paper, a student that is never shown a three knows most of them once one bias is
-    moved, if by far not as many as there. Without a teacher no bias helps: the student loses more
-    of the other digits than it wins of the threes.
+    moved, although far fewer than there. Without a teacher, moving the bias does not help: on new
+    images the student loses more of the other digits than it gains threes.
 
-    Shown all digits, our student errs more than the one that learned from labels alone, which the
-    paper does not find. There, the student of the labels has twice as many errors as the teacher.
-    Here it has hardly more, so the teacher has little to hand on. Nor does the temperature do what
-    we claimed. At a temperature of 1 the student misses nearly all threes, but only for its bias:
-    once that is moved, it knows as many as the other one. What the higher temperature changes is
-    how many threes are known before.
+    Shown all digits, our student errs more than the one that learned from labels alone. In the
+    paper it errs half as often. There, the student that learned from labels makes twice as many
+    errors as the teacher. Here it makes hardly more, so the teacher has little to hand on; why its
+    student is worse, we do not know. Nor does the temperature do what we claimed. At a temperature
+    of 1 the student misses nearly all threes, but only because of its bias: once that is moved, it
+    knows as many as the other student. What the higher temperature changes is how many threes are
+    known before.
     """
     run = Run(config, options)
     data = digits()
@@ -418,15 +424,15 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
-# - **A teacher of the same size.** A student as large as its teacher, taught by it, may do better
-#   than the teacher did (born-again networks, Furlanello 2018,
-#   [arXiv](https://arxiv.org/abs/1805.04770)).
-# - **What lies between.** FitNets (Romero 2014, [arXiv](https://arxiv.org/abs/1412.6550)) have the
-#   student follow hidden layers of the teacher as well.
+# - **A teacher of the same size.** A student that is as large as its teacher can do better than the
+#   teacher does (born-again networks, Furlanello 2018, [arXiv](https://arxiv.org/abs/1805.04770)).
+# - **Hidden layers.** In FitNets (Romero 2014, [arXiv](https://arxiv.org/abs/1412.6550)) the
+#   student follows a hidden layer of the teacher as well.
 # - **Language models.** DistilBERT (Sanh 2019, [arXiv](https://arxiv.org/abs/1910.01108)) has half
 #   the layers of [BERT](../transformers/bert.py), and learns from it with this loss, among others.
-# - **A teacher must not be smoothed.** Trained with [label smoothing](label_smoothing.py), it is
-#   more often right, and has less to tell (Müller 2019, [arXiv](https://arxiv.org/abs/1906.02629)).
+# - **Smoothed teachers.** A teacher that is trained with [label smoothing](label_smoothing.py) is
+#   right more often, but has less to tell its students (Müller 2019,
+#   [arXiv](https://arxiv.org/abs/1906.02629)).
 
 if __name__ == "__main__":
     main(train)

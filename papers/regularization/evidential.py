@@ -22,13 +22,13 @@ notation:
 figure:
   file: figures/evidential.svg
   alt: >-
-    Three triangles, whose corners are three classes. With no evidence the triangle is even. With
-    evidence of 2, 2 and 2 there is a faint hill in the middle, and with 12, 2 and 1 a dark spot
-    near the first corner. Below each stand the expected probabilities, of which the first two
-    triangles have the same, and the uncertainty, which falls from 1 to a third and a sixth.
+    Three triangles, whose corners are three classes. With no evidence the triangle is evenly
+    shaded. With evidence of 2, 2 and 2 there is a faint hill in the middle, and with 12, 2 and 1 a
+    dark spot near the first corner. Below each stand the expected probabilities, of which the first
+    two triangles have the same, and the uncertainty, which falls from 1 to a third and a sixth.
   caption: >-
-    How likely probabilities of three classes are, given evidence. A softmax has one point for the
-    first two triangles. What `opinion` says tells them apart.
+    How likely the probabilities of three classes are, given evidence. A softmax gives the same
+    probabilities for the first two triangles, and the uncertainty from `opinion` tells them apart.
 metrics:
   error: {name: test error on the classes it knows, unit: "%", better: lower}
   calibration: {name: calibration error on those, unit: "%", better: lower}
@@ -57,7 +57,7 @@ claims:
     control: softmax
     metric: told_strange
     margin: 0.02
-    note: "it is less sure of those that it knows as well"
+    note: "it is also less sure of those that it knows"
   - what: it is less sure of them
     paper: "section 5"
     run: evidence
@@ -70,7 +70,8 @@ claims:
     control: softmax
     metric: told_90
     margin: 0.02
-    note: "both are more sure of turned images than of upright ones, and it more often"
+    note: "both networks are mostly surer of turned images than of upright ones, and the one with
+      evidence more often"
   - what: it errs about as little on what it knows
     paper: "section 5"
     run: evidence
@@ -78,39 +79,39 @@ claims:
     metric: error
     within: 0.01
     note: "it errs a little more often, and seeds differ by as much as that"
-  - what: so does it with the paper's ReLU in place of the softplus
+  - what: it also does so with the paper's ReLU in place of the softplus
     paper: "section 5"
     run: ReLU
     control: softmax
     metric: error
     within: 0.01
-    note: "whole classes lose all evidence in training, and what has none has no gradient"
+    note: "whole classes lose all evidence in training, and an output below zero has no gradient"
   - what: it is the pull towards no evidence that makes it unsure
-    paper: "section 4: that total evidence shrinks where it is of no use"
+    paper: "section 4: the total evidence should shrink where it is of no use"
     run: evidence
     control: no pull
     metric: sure
     margin: 0.05
     note: "without the pull it is nearly as unsure"
-  - what: it withstands images that were changed to deceive it
+  - what: it withstands adversarial images
     paper: abstract
     note: "not run here: it would be another experiment"
 deviations:
   - what: which loss
-    paper: "three, of which the squared error (eq. 5) did best"
+    paper: "three, of which it prefers the squared error (eq. 5)"
     ours: all three, by default the squared error
-    matters: "see the runs, which have two of them"
+    matters: "little: the runs have two of them"
     test: test_losses_and_gradients_are_expectations_of_torchs_dirichlet
   - what: how the pull grows
     paper: '$\lambda_t = \min(1, t / 10)$, with $t$ the epoch'
-    ours: "the same, at each step and not at each epoch"
-    matters: "no"
+    ours: "the same over ten epochs, but at each step"
+    matters: "hardly: most of the training has the full weight"
     test: test_the_pull_grows_to_its_most
   - what: how evidence is made positive
     paper: ReLU
     ours: softplus, and ReLU as a control
     others: "others since: softplus, or an exponential"
-    matters: "yes: an image without any evidence has no gradient from a ReLU"
+    matters: "yes: below zero, a ReLU has no gradient"
     test: test_without_evidence_there_is_no_gradient
   - what: the network, and what it was never shown
     paper: "LeNet; letters for digits, and five of ten classes of CIFAR-10 for the others"
@@ -118,17 +119,17 @@ deviations:
     matters: "yes: compare the direction and not the numbers"
     test: test_training_is_the_plain_loop
 mistakes:
-  - what: "the pull takes all evidence, that for the right class as well"
+  - what: "a pull on all evidence, including that for the right class"
     mutant: the evidence for the right class is pulled, too
     caught: test_the_pull_leaves_the_right_class_alone
-  - what: "evidence in place of evidence and one: without any it divides by zero"
+  - what: "evidence without the one that is added: where there is none, it divides by zero"
     mutant: no one is added
     caught: test_no_evidence_is_full_uncertainty
 worked:
   - at: opinion
     told: >-
-      Three classes. Nothing is known of the first image. For the second there is as much evidence
-      for each class, and for the third much for one. Expected probabilities, and uncertainty.
+      Three classes. Nothing is known of the first image. The second has the same evidence for each
+      class, and the third has much for one of them. Expected probabilities, and uncertainty.
     code: |-
       e = torch.tensor([[0.0, 0.0, 0.0], [2.0, 2.0, 2.0], [12.0, 2.0, 1.0]])
       p, u = opinion(e + 1)
@@ -139,20 +140,20 @@ exercises: [opinion, expected_error, expected_cross_entropy, divergence]
 
 # Evidential classification
 
-Show a network that was trained on digits a letter, and it will be sure of some digit. A softmax can
-only say how the classes compare with one another. That nothing speaks for any of them, and that as
-much speaks for one as for another, is all the same to it. Many networks, or one with
-[dropout](dropout.py#many-passes) and many passes, may disagree where little is known, and cost as
-many times as much.
+Show a letter to a network that was trained on digits, and it will be sure of some digit. A softmax
+can only say how the classes compare with one another. It cannot tell whether nothing speaks for any
+of them or equally much speaks for each. Several networks, or many passes of one with
+[dropout](dropout.py#many-passes), may disagree where little is known, but they cost several times
+as much.
 
 The paper has the network say how much *evidence* it has for each class, any number from zero up. As
-if it had counted earlier cases, these numbers make a distribution over probabilities, a Dirichlet
-distribution. Without evidence all probabilities of classes are equally likely. Much evidence for
-one class makes a peak. The network says so in one pass, and is trained with the expected loss under
-that distribution.
+if they were counts of earlier cases, these numbers define a distribution over probabilities, a
+Dirichlet distribution. Without evidence, all probabilities of the classes are equally likely. Much
+evidence for one class makes a peak. All of this takes one pass, and the network is trained with the
+expected loss under that distribution.
 
-What would keep it from having evidence for everything? It is pulled towards none, in all classes
-but the right one.
+What keeps it from claiming evidence for everything? It is pulled towards no evidence, in all
+classes but the right one.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -185,11 +186,11 @@ def parameters(logits: Tensor, positive: Positive) -> Tensor:
     r"""
     ## Evidence
 
-    A network has any numbers for outputs, and evidence $e_k \ge 0$. The paper takes a ReLU for
-    that. It has a drawback: where no class has any evidence, no class has a gradient. With it, the
-    first networks that we trained had lost whole classes. So we take a softplus,
-    $\log(1 + e^x)$, which always has a gradient. With one more for each class, evidence gives a
-    Dirichlet distribution its parameters, $\alpha_k = e_k + 1$.
+    The outputs of a network may be any numbers, but evidence is $e_k \ge 0$. The paper uses a ReLU
+    for that. It has a drawback: an output below zero has no gradient, so a class that has lost its
+    evidence for all images never gets any back. The first networks that we trained with it lost
+    whole classes. So we use a softplus, $\log(1 + e^x)$, which always has a gradient. Evidence plus
+    one gives the parameters of a Dirichlet distribution, $\alpha_k = e_k + 1$.
     """
     e = logits.relu() if positive == "relu" else F.softplus(logits)  # (N, K)
     return e + 1
@@ -199,15 +200,14 @@ def opinion(alpha: Tensor) -> tuple[Tensor, Tensor]:
     r"""
     ## An opinion
 
-    The sum of the parameters, $S$, says how narrow the distribution is, and its mean are the
-    expected probabilities. What the $K$ ones have of the sum is the *uncertainty*:
+    The sum of the parameters, $S$, says how narrow the distribution is, and its mean gives the
+    expected probabilities. The share of the $K$ ones in that sum is the *uncertainty*:
 
     $$
     S = \sum_{k=1}^{K} \alpha_k, \qquad \hat p_k = \frac{\alpha_k}{S}, \qquad u = \frac{K}{S}.
     $$
 
-    The classes have the rest, $b_k = e_k / S$ each, which is called belief, and
-    $u + \sum_k b_k = 1$.
+    The rest belongs to the classes: $b_k = e_k / S$ is called belief, and $u + \sum_k b_k = 1$.
     """
     S = alpha.sum(-1, keepdim=True)  # (N, 1)
     u = alpha.shape[-1] / S[:, 0]  # (N,)
@@ -218,15 +218,14 @@ def likelihood(alpha: Tensor, y: Tensor) -> Tensor:
     r"""
     ## Three expected losses
 
-    A label, $y$ with a one in its place, has some probability under $p$, and $p$ has a
-    distribution. The first loss averages the probability, and takes the logarithm after that
-    (eq. 3):
+    A label is a vector $y$ with a one in its place. It has some probability under $p$, and $p$ has
+    a distribution. The first loss averages that probability and then takes the logarithm (eq. 3):
 
     $$
     \mathcal{L} = \sum_{j=1}^{K} y_j \, (\log S - \log \alpha_j).
     $$
 
-    Only the mean of the distribution counts, and nothing in it favours little evidence or much.
+    Only the mean of the distribution counts, so the loss favours neither little evidence nor much.
     """
     return (y * (alpha.sum(-1, keepdim=True).log() - alpha.log())).sum(-1)  # (N,)
 
@@ -235,7 +234,7 @@ def expected_cross_entropy(alpha: Tensor, y: Tensor) -> Tensor:
     r"""
     ### The average of the cross entropy
 
-    With the logarithm first there are digamma functions in the place of logarithms (eq. 4):
+    If the logarithm comes first, digamma functions take the place of logarithms (eq. 4):
 
     $$
     \mathcal{L} = \sum_{j=1}^{K} y_j \, \bigl(\psi(S) - \psi(\alpha_j)\bigr).
@@ -249,13 +248,15 @@ def expected_error(alpha: Tensor, y: Tensor) -> Tensor:
     r"""
     ### The average of the squared error
 
-    This is the one that did best (eq. 5). It is the squared error of the mean, and the variance:
+    This is the one that the paper prefers (eq. 5). It is the squared error of the mean plus the
+    variance:
 
     $$
-    \mathcal{L} = \sum_{j=1}^{K} (y_j - \hat p_j)^2 + \frac{\hat p_j (1 - \hat p_j)}{S + 1}.
+    \mathcal{L} = \sum_{j=1}^{K} \Bigl[ (y_j - \hat p_j)^2 + \frac{\hat p_j (1 - \hat p_j)}{S + 1}
+    \Bigr].
     $$
 
-    The first part is always the larger one, so the network is right first and certain second.
+    The first part is always larger than the second, so that being right comes before being certain.
     """
     p, _ = opinion(alpha)
     S = alpha.sum(-1, keepdim=True)  # (N, 1)
@@ -277,10 +278,8 @@ def divergence(alpha: Tensor) -> Tensor:
 
     $$
     \begin{aligned}
-    \operatorname{KL} = \log & \frac{\Gamma\bigl(\sum_k \alpha_k\bigr)}{\Gamma(K) \prod_k
-    \Gamma(\alpha_k)} \\
-    & + \sum_{k=1}^{K} (\alpha_k - 1) \Bigl[ \psi(\alpha_k) - \psi \Bigl( \sum_j
-    \alpha_j \Bigr) \Bigr]
+    \operatorname{KL} = {} & \log \frac{\Gamma(S)}{\Gamma(K) \prod_k \Gamma(\alpha_k)} \\
+    & + \sum_{k=1}^{K} (\alpha_k - 1) \bigl( \psi(\alpha_k) - \psi(S) \bigr)
     \end{aligned}
     $$
     """
@@ -294,9 +293,9 @@ def evidential_loss(alpha: Tensor, labels: Tensor, kind: Loss, pull: float) -> T
     r"""
     ### The loss
 
-    What speaks for the right class may stay, so it is taken out before the distance is measured:
+    Evidence for the right class may stay, so it is taken out before the distance is measured:
     $\tilde \alpha = y + (1 - y) \odot \alpha$. The weight of the pull, $\lambda_t$, grows from
-    zero. From the start it would keep the network from finding evidence at all.
+    zero, so that the network can find evidence before it is asked to give some up.
     """
     y = F.one_hot(labels, alpha.shape[-1]).to(alpha.dtype)  # (B, K)
     misleading = y + (1 - y) * alpha  # (B, K)
@@ -343,8 +342,8 @@ def says(model: nn.Module, images: Tensor, config: Config) -> tuple[Tensor, Tens
     r"""
     ## What it says
 
-    Probabilities, and how uncertain it is. A softmax has no evidence; in its place we take its
-    entropy as a share of what it can be.
+    Probabilities, and how uncertain the network is. A softmax has no evidence, so we take its
+    entropy as a share of the largest possible one.
     """
     logits = model(images)  # (N, K)
     if config.loss == "softmax":
@@ -359,9 +358,9 @@ def judge(
     r"""
     ## What we measure
 
-    Errors and calibration are those on new images of classes that it knows. How unsure it is of
-    other images we compare by the entropy of the probabilities, for evidence as for a softmax, so
-    that the same is asked of both.
+    We measure errors and calibration on new images of the classes that the network knows. How
+    unsure it is of other images we compare by the entropy of the probabilities, for evidence as for
+    a softmax, so that both are asked the same.
     """
     p, _ = says(model, images, config)
     others, _ = says(model, strange, config)
@@ -392,18 +391,21 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## Training
 
-    The loop differs from the usual one in its loss alone.
+    The loop differs from the usual one only in its loss.
 
-    With evidence the network is less sure of digits that it was never shown. But it is less sure of
-    those that it knows as well, so neither can be told from the other any better than with a
-    softmax: the entropy of a softmax does a little better at it. Nor is it the pull that makes the
-    difference. Without it, the network is nearly as unsure. We suspect the loss, which is content
-    with less certainty than a cross entropy asks for; we have not tried a softmax with a squared
-    error. Images that are turned by a right angle lead all of these networks astray: more often
-    than not, they are more sure of one than of an upright image.
+    With evidence the network is less sure of digits that it was never shown. But it is also less
+    sure of those that it knows, so it does not tell the two apart any better than a softmax does.
+    The entropy of the softmax is even a little better at it. Nor is it the pull that makes the
+    network unsure: without the pull it is nearly as unsure, and so it is with the expected cross
+    entropy in place of the squared error. We suspect the way from outputs to probabilities. Here
+    they grow with the outputs, and in a softmax with exponentials of them, so certainty takes far
+    larger outputs here; we have not tried evidence that is an exponential. Images that are turned
+    by a right angle mislead all of these networks: more often than not, they are surer of one than
+    of an upright image.
 
     With the paper's ReLU, two or three of five classes end without any evidence, whatever the
-    image, and all of their images are wrong. Such a class has no gradient, and does not come back.
+    image, and all of their images are classified wrongly. Such a class has no gradient and does not
+    come back.
     """
     run = Run(config, options)
     data = digits()
@@ -442,13 +444,16 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
-# - **Numbers, too.** Evidence can be counted for a number as well as for classes (Amini 2019,
+# - **Regression.** Evidence can be counted for a number as well as for classes (Amini 2019,
 #   [arXiv](https://arxiv.org/abs/1910.02600)).
-# - **What it means is disputed.** No loss that is an average over labels rewards a network for
+# - **No evidence, no learning.** A network learns nothing from images for which it has no evidence
+#   at all, and another regularizer helps against that (Pandey 2023,
+#   [arXiv](https://arxiv.org/abs/2306.11113)).
+# - **What it means is disputed.** The losses that have been proposed do not reward a network for
 #   saying truthfully how much it does not know (Bengs 2022,
 #   [arXiv](https://arxiv.org/abs/2203.06102)).
 # - **Many passes instead.** [Dropout](dropout.py#many-passes), and averages of several networks,
-#   ask how far networks disagree.
+#   measure how much networks disagree.
 
 if __name__ == "__main__":
     main(train)

@@ -178,9 +178,8 @@ class FeedForward(transformer.FeedForward):
     r"""
     ## A smoother unit
 
-    The feed-forward network of the Transformer, with a GELU in place of its ReLU (appendix A.2):
-    $x$ times the probability that a standard normal variable is below $x$ ([Hendrycks
-    2016](https://arxiv.org/abs/1606.08415)).
+    The feed-forward network of the Transformer, with a [GELU](../activations/gelu.py) in place of
+    its ReLU (appendix A.2): $x$ times the probability that a standard normal variable is below $x$.
 
     $$
     \operatorname{GELU}(x) = x \, \Phi(x)

@@ -225,7 +225,8 @@ def block(config: Config) -> EncoderLayer:
     ## A block
 
     The [Transformer encoder's](../transformers/transformer.py#a-layer-of-the-encoder), with the
-    norms at the inputs of the sublayers (eq. 2 and 3) and a GELU between the two linear maps:
+    norms at the inputs of the sublayers (eq. 2 and 3) and a [GELU](../activations/gelu.py) between
+    the two linear maps:
 
     $$
     \begin{aligned}

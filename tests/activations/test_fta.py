@@ -30,7 +30,7 @@ from papers.activations.fta import (
 from papers.common import Run
 from papers.common.data import grid
 from papers.tools.shapes import check_shapes
-from tests.given import quiet, randn
+from tests.given import quiet, randn, watched
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -261,30 +261,27 @@ def test_training_is_the_plain_loop(
         return seen["x"][-1]
 
     monkeypatch.setattr(page, "arriving", spy)
-    steps = Run.steps
-
-    def loop(run: Run, total: int, **parts: Any) -> Any:
-        seen.setdefault("loops", []).append((total, sorted(parts)))
-        return steps(run, total, **parts)
-
-    monkeypatch.setattr(Run, "steps", loop)
+    watch = watched(monkeypatch)
     monkeypatch.setattr(Run, "show", lambda run, name, what: seen.update({name: what}))
     numbers = train(config, quiet(tmp_path, seed=7))
     assert (tmp_path / "result.json").is_file()
     # A checkpoint of either loop holds all that it trains.
-    assert seen["loops"] == [(total, ["model", "optimizer"]) for total in [3] * 4]
+    assert watch.loops == [(3, ["model", "optimizer"])] * 4
+    assert watch.clips == {None}
     assert seen["shares"] == pytest.approx([(2 * i + 1) / 12 for i in range(6)] * 2)
 
     torch.manual_seed(7)
     places = torch.linspace(-1, 1, 64)[:, None]
     cosines = alike(Network(config), places)
-    told = []
+    told, losses = [], []
     for at, lr in enumerate((0.3, 0.1)):
         model, sheets = Network(config), []
         plain = torch.optim.Adam(model.parameters(), lr)
         for step, x in enumerate(seen["x"][6 * at : 6 * at + 6]):
             plain.zero_grad()
-            (model(x) - torch.sin(2 * torch.pi * x)).square().mean().backward()
+            loss = (model(x) - torch.sin(2 * torch.pi * x)).square().mean()
+            losses.append(loss.item())
+            loss.backward()
             plain.step()
             if step == 2:
                 first = error(model, -1, 0)
@@ -296,6 +293,7 @@ def test_training_is_the_plain_loop(
         told.append((last, sheets))
     expected, sheets = min(told, key=lambda each: each[0]["error"])
     assert numbers == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    assert watch.losses == {"loss": pytest.approx(losses, rel=2e-3, abs=1e-4)}
     lines = [f"{last['rate']:.2g}: {last['error']:.3f}" for last, _ in told]
     assert seen["rates"].split("\n") == lines
     # A pixel may be aside, where the last bit differs.

@@ -32,11 +32,11 @@ from papers.regularization.distillation import (
 from papers.regularization.dropout import Config as DropoutConfig
 from papers.regularization.dropout import network
 from papers.tools.shapes import check_shapes
-from tests.given import quiet, randn
+from tests.given import quiet, randn, watched
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
-TINY = Config(images=60, teacher_width=9, width=7, batch=5, teacher_steps=3, steps=3)
+TINY = Config(images=60, teacher_width=9, width=7, batch=5, teacher_steps=2, steps=3)
 
 
 def drawn(B: int = 6, K: int = 4) -> tuple[Tensor, Tensor]:
@@ -166,6 +166,10 @@ def test_the_correction_is_the_shift_with_the_fewest_errors() -> None:
     logits[:, THREE] += 6.0
     assert correction(logits, labels) == pytest.approx(-0.95, abs=1e-4)
     assert logits[0, THREE] == 6
+    # Without a teacher it is far away.
+    logits = torch.zeros(1, 10)
+    logits[0, 1] = 19.05
+    assert correction(logits, labels[:1]) == pytest.approx(19.55, abs=1e-4)
 
 
 class Fixed(nn.Module):
@@ -217,8 +221,8 @@ def test_training_is_two_plain_loops(
     without: bool,
 ) -> None:
     config = replace(TINY, soft=soft, temperature=temperature, without_threes=without, lr=0.02)
-    seen: dict[str, Any] = {"data": [], "batches": [], "moved": [], "losses": []}
-    batches, move, log = Run.batches, moved, Run.log
+    seen: dict[str, Any] = {"data": [], "batches": [], "moved": []}
+    batches, move, told = Run.batches, moved, watched(monkeypatch)
 
     def spy(run: Run, *tensors: Tensor, size: int) -> Any:
         assert size == 5
@@ -230,56 +234,48 @@ def test_training_is_two_plain_loops(
         seen["moved"].append(move(images, generator))
         return seen["moved"][-1]
 
-    def note(run: Run, **values: Tensor) -> None:
-        seen["losses"] += [float(value.detach()) for value in values.values()]
-        log(run, **values)
-
     monkeypatch.setattr(Run, "batches", spy)
-    monkeypatch.setattr(Run, "log", note)
-    steps = Run.steps
-
-    def loop(run: Run, total: int, **parts: Any) -> Any:
-        seen.setdefault("loops", []).append((total, sorted(parts)))
-        return steps(run, total, **parts)
-
-    monkeypatch.setattr(Run, "steps", loop)
     monkeypatch.setattr(Run, "show", lambda run, name, what: seen.update({name: what}))
     monkeypatch.setattr(distillation, "moved", watch)
     numbers = train(config, quiet(tmp_path, seed=7))
     assert (tmp_path / "result.json").is_file()
     # A checkpoint of either loop holds all that it trains.
-    assert seen["loops"] == [(total, ["model", "optimizer"]) for total in [3, 3]]
+    assert told.loops == [(total, ["model", "optimizer"]) for total in (2, 3)]
+    assert told.clips == {None}
 
     images, labels = digits().images, digits().labels
-    (taught, names), (shown, told) = seen["data"]
+    (taught, names), (shown, answers) = seen["data"]
     torch.testing.assert_close(taught, images[:60])
     assert names.tolist() == labels[:60].tolist()
     kept = [i for i in range(60) if not (without and labels[i] == THREE)]
     torch.testing.assert_close(shown, images[kept])
-    assert told.tolist() == labels[kept].tolist()
+    assert answers.tolist() == labels[kept].tolist()
 
     torch.manual_seed(7)
     teacher = network(DropoutConfig(width=9))
     plain = torch.optim.Adam(teacher.parameters(), 0.02)
-    assert len(seen["moved"]) == 3
+    assert len(seen["moved"]) == 2
+    losses: dict[str, list[float]] = {"teacher_loss": [], "loss": []}
     for step, x in enumerate(seen["moved"]):
         plain.zero_grad()
-        F.cross_entropy(teacher(x), seen["batches"][0][step][1]).backward()
+        loss = F.cross_entropy(teacher(x), seen["batches"][0][step][1])
+        losses["teacher_loss"].append(loss.item())
+        loss.backward()
         plain.step()
     teacher.eval()
-    student, losses = network(DropoutConfig(width=7, drop=0)), []
+    student = network(DropoutConfig(width=7, drop=0))
     plain = torch.optim.Adam(student.parameters(), 0.02)
     for step in range(3):
         x, y = seen["batches"][1][step]
         z, v = student(x), teacher(x).detach()
-        losses.append(distillation_loss(z, v, y, temperature, soft).item())
+        losses["loss"].append(distillation_loss(z, v, y, temperature, soft).item())
         told_loss = nn.KLDivLoss(reduction="batchmean")(
             (z / temperature).log_softmax(1), (v / temperature).softmax(1)
         )
         plain.zero_grad()
         (soft * temperature**2 * told_loss + (1 - soft) * F.cross_entropy(z, y)).backward()
         plain.step()
-    assert seen["losses"][3:] == pytest.approx(losses, rel=1e-3)
+    assert told.losses == {name: pytest.approx(each, rel=1e-3) for name, each in losses.items()}
     expected = judge(student, images[:60], labels[:60], images[60:], labels[60:])
     wrong = (teacher(images[60:]).argmax(1) != labels[60:]).float().mean().item()
     assert numbers == pytest.approx(expected | {"teacher_error": wrong}, abs=3e-3)

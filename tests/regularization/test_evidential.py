@@ -43,7 +43,7 @@ from papers.regularization.evidential import (
     weight,
 )
 from papers.tools.shapes import check_shapes
-from tests.given import quiet, randn
+from tests.given import quiet, randn, watched
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -233,7 +233,7 @@ def test_training_is_the_plain_loop(
 ) -> None:
     config = replace(TINY, loss=loss, positive=positive, lr=0.02, known=4, pull=0.7)
     seen: dict[str, Any] = {}
-    batches = Run.batches
+    batches, told = Run.batches, watched(monkeypatch)
 
     def spy(run: Run, *tensors: Tensor, size: int) -> Any:
         assert size == 6
@@ -244,6 +244,7 @@ def test_training_is_the_plain_loop(
     monkeypatch.setattr(Run, "show", lambda run, name, what: seen.update({name: what}))
     numbers = train(config, quiet(tmp_path, seed=7))
     assert (tmp_path / "result.json").is_file()
+    assert (told.loops, told.clips) == ([(3, ["model", "optimizer"])], {None})
 
     images, labels = digits().images, digits().labels
     kept = [i for i in range(60) if labels[i] < 4]
@@ -252,14 +253,17 @@ def test_training_is_the_plain_loop(
     torch.manual_seed(7)
     model = network(DropoutConfig(width=7, drop=0))
     model[-1] = nn.Linear(7, 4)
-    plain = torch.optim.Adam(model.parameters(), 0.02)
+    plain, losses = torch.optim.Adam(model.parameters(), 0.02), []
     for step, pull in enumerate((0, 0.35, 0.7)):
         x, y = seen["batches"][step]
         plain.zero_grad()
         alpha = (model(x).relu() if positive == "relu" else nn.Softplus()(model(x))) + 1
         usual = nn.CrossEntropyLoss()(model(x), y)
-        (usual if loss == "softmax" else evidential_loss(alpha, y, loss, pull)).backward()
+        found = usual if loss == "softmax" else evidential_loss(alpha, y, loss, pull)
+        losses.append(found.item())
+        found.backward()
         plain.step()
+    assert told.losses == {"loss": pytest.approx(losses, rel=1e-3)}
     known = [i for i in range(60, 1797) if labels[i] < 4]
     strange = [i for i in range(60, 1797) if labels[i] >= 4]
     expected = judge(model, config, images[known], labels[known], images[strange])
