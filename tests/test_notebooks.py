@@ -42,6 +42,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "papers.transformers.kv_cache": {"length": 32},
     "papers.transformers.llama": SHORT,
     "papers.transformers.positions.alibi": {"layers": 1},
+    "papers.transformers.positions.rope": {"layers": 1},
     "papers.transformers.sampling.nucleus": {"texts": 1},
     "papers.transformers.sampling.temperature": {"texts": 1},
     "papers.transformers.sampling.top_k": {"texts": 1},

@@ -511,7 +511,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   decoder alone writes text ([GPT-2](gpt2.py)), its encoder alone reads text
 #   ([BERT](bert.py)) or the patches of an image ([ViT](../vision/vit.py)). Between pixels,
 #   attention helps to [remove noise](../diffusion/unet.py#attention-between-pixels).
-# - **Where positions enter.** [Rotary embedding](llama.py#rotary-positions) turns queries and
+# - **Where positions enter.** [Rotary embedding](positions/rope.py) turns queries and
 #   keys by their positions, so that scores see distances (Su 2021,
 #   [arXiv](https://arxiv.org/abs/2104.09864)). ALiBi
 #   subtracts a multiple of the distance from the score (Press 2021,

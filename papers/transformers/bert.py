@@ -611,7 +611,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # - **Models that look only left**, from [GPT-2](gpt2.py) to [LLaMA](llama.py) and beyond, took
 #   over most tasks as they grew, since a model that writes can be asked anything. Encoders
 #   remain where a text must quickly become a vector or a label: search, ranking, filters. For
-#   these, ModernBERT has [rotary positions](llama.py#rotary-positions) and a gate, as LLaMA does
+#   these, ModernBERT has [rotary positions](positions/rope.py) and a gate, as LLaMA does
 #   (Warner 2024, [arXiv](https://arxiv.org/abs/2412.13663)).
 
 if __name__ == "__main__":

@@ -619,7 +619,7 @@ def generate(weights: Path, prompt: tuple[str, ...], writing: Writing = USUAL) -
 # ## What changed since
 #
 # - **Positions.** Learned vectors end where the training context ends.
-#   [LLaMA](llama.py#rotary-positions) turns queries and keys by their position instead, at every
+#   [LLaMA](positions/rope.py) turns queries and keys by their position instead, at every
 #   layer. [ALiBi](positions/alibi.py) lowers the scores of what is far away, and reads texts that
 #   are longer than those in training.
 # - **Normalisation and MLP.** Without means and biases

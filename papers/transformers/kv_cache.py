@@ -185,7 +185,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 # A token also needs its position, which continues from what the cache holds. And positions
 # are why a cache ends with the context. If the window moved on by a token, every learned position
 # would change, and nothing in the cache would be right. [Rotary
-# positions](llama.py#rotary-positions) depend on distances alone, and the keys of the *first* layer
+# positions](positions/rope.py) depend on distances alone, and the keys of the *first* layer
 # could stay. Those of the second could not: they were made from what the first layer had read,
 # including tokens that have left the window since.
 

@@ -231,12 +231,12 @@ def angles(
     r"""
     ## Rotary positions
 
-    Attention does not see order, so positions must enter in some way. Rotary embedding
-    ([2104.09864](https://arxiv.org/abs/2104.09864)) puts them where they are needed, into
-    the scores. Take two features of a query as a point in the plane and turn it by an angle
-    proportional to its position $m$, and do the same with the key at position $n$. Their
-    dot product depends on the angle *between* them, so turning both by the same amount changes
-    nothing. What counts is the distance (eq. 11):
+    Attention does not see order, so positions must enter in some way.
+    [Rotary embedding](positions/rope.py) ([2104.09864](https://arxiv.org/abs/2104.09864)) puts
+    them where they are needed, into the scores. Take two features of a query as a point in the
+    plane and turn it by an angle proportional to its position $m$, and do the same with the key at
+    position $n$. Their dot product depends on the angle *between* them, so turning both by the
+    same amount changes nothing. What counts is the distance (eq. 11):
 
     $$
     \langle R_m q, \; R_n k \rangle = \langle q, \; R_{n-m} k \rangle

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 from transformers import BloomConfig
 from transformers.models.bloom.modeling_bloom import BloomAttention, build_alibi_tensor
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
@@ -24,17 +22,15 @@ from papers.transformers.kv_cache import Cache
 from papers.transformers.positions import alibi
 from papers.transformers.positions.alibi import (
     AlibiAttention,
-    Attention,
     Config,
     Reader,
-    RotaryAttention,
     linear_bias,
     loss_in_pieces,
     measures,
     slopes,
     train,
 )
-from papers.transformers.transformer import sinusoids
+from papers.transformers.positions.rope import Attention, RotaryAttention
 from tests.given import quiet, randn
 from tests.transformers import plain
 
@@ -146,21 +142,6 @@ def test_slopes_are_not_learned() -> None:
     torch.testing.assert_close(ours.slopes, slopes(H))
 
 
-def test_rotary_attention_turns_by_the_place() -> None:
-    q, k, v = randn(B, H, T, D), randn(B, H, T, D), randn(B, H, T, D)
-
-    def turned(x: Tensor) -> Tensor:
-        points = torch.complex(*x.chunk(2, dim=-1))
-        speed = 10_000 ** -(torch.arange(D // 2, dtype=torch.float64) * 2 / D)
-        angle = torch.arange(T)[:, None] * speed
-        points = points * torch.polar(torch.ones_like(angle), angle)
-        return torch.cat([points.real, points.imag], -1)
-
-    ours = RotaryAttention(C, H).attend(q, k, v)
-    theirs = F.scaled_dot_product_attention(turned(q), turned(k), v, is_causal=True)
-    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
-
-
 def test_all_start_with_the_same_weights() -> None:
     made = {}
     for kind in KINDS:
@@ -205,17 +186,6 @@ def test_longer_texts_only_without_learned_positions() -> None:
                 reader(kind)(tokens)
         else:
             assert reader(kind)(tokens).shape == (B, 40, V)
-
-
-def test_sines_and_cosines_are_as_loud_as_characters() -> None:
-    model, tokens = reader("sinusoidal", width=32), torch.randint(V, (1, 6))
-    seen = list[Tensor]()
-    model.blocks[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    model(tokens)
-    places = seen[0] - model.tokens(tokens)
-    torch.testing.assert_close(places[0], sinusoids(6, 32, torch.float64) / 32**0.5)
-    loud = places.square().mean().sqrt() / model.tokens.weight.square().mean().sqrt()
-    assert 0.5 < loud < 2
 
 
 def test_order_is_seen_with_positions() -> None:

@@ -98,9 +98,9 @@ def test_names_in_code_are_found_where_they_stand(browser: Browser, address: str
 
 def test_arrows_choose_and_enter_goes_to_the_section(browser: Browser, address: str) -> None:
     page = visit(browser, address + PAPER)
-    look_for(page, "rotary", key="Control+k")
+    look_for(page, "grouped", key="Control+k")
     options = page.locator("#-found a").all_inner_texts()
-    at = next(n for n, words in enumerate(options) if words.startswith("Rotary positions"))
+    at = next(n for n, words in enumerate(options) if words.startswith("Grouped queries"))
     for _ in range(at):
         page.keyboard.press("ArrowDown")
     field = page.get_by_role("combobox")
@@ -108,8 +108,8 @@ def test_arrows_choose_and_enter_goes_to_the_section(browser: Browser, address: 
     assert chosen.inner_text() == options[at]
     assert page.locator("#-found [aria-selected=true]").count() == 1
     page.keyboard.press("Enter")
-    page.wait_for_url("**/llama.html#rotary-positions")
-    place = page.locator("#rotary-positions").bounding_box()
+    page.wait_for_url("**/llama.html#grouped-queries")
+    place = page.locator("#grouped-queries").bounding_box()
     page.context.close()
     assert place
     assert 0 <= place["y"] < 400

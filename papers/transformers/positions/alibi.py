@@ -7,7 +7,7 @@ authors: [Ofir Press, Noah A. Smith, Mike Lewis]
 year: 2021
 arxiv: "2108.12409"
 acronyms: [attention with linear biases, length extrapolation, NoPE]
-needs: [transformers/gpt2, transformers/transformer]
+needs: [transformers/gpt2, transformers/positions/rope]
 equals:
   what: transformers' BloomAttention
   within: 1e-6
@@ -137,16 +137,14 @@ still lower score, and counts still less.
 |------|---------|------|---------|
 | `B` | texts in a batch | `H` | heads |
 | `T` | tokens that are new | `S` | tokens seen so far, the new ones included |
-| `C` | width | `D` | features of a head |
-| `V` | tokens in the vocabulary | | |
+| `D` | features of a head | | |
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -154,11 +152,10 @@ from torch import Tensor
 
 from papers.common import Options, Run, main
 from papers.common.data import TEXTS, Characters, text
-from papers.transformers.gpt2 import GPT2, CausalAttention, decayed, rate
 from papers.transformers.gpt2 import Config as GPT2Config
-from papers.transformers.kv_cache import Cache, attend
-from papers.transformers.llama import angles, rotate
-from papers.transformers.transformer import sinusoids
+from papers.transformers.gpt2 import decayed, rate
+from papers.transformers.positions import rope
+from papers.transformers.positions.rope import Attention, loss_of_pieces
 
 
 def slopes(H: int) -> Tensor:
@@ -214,34 +211,12 @@ def linear_bias(slopes: Tensor, T: int, S: int, reach: int | None = None) -> Ten
     return bias.masked_fill(hidden, -math.inf)  # (H, T, S)
 
 
-class Attention(CausalAttention):
+class AlibiAttention(Attention):
     r"""
     ## Attention
 
-    That of [GPT-2](../gpt2.py#attention), with what becomes of queries, keys and values in a method
-    of its own. The two below differ in that method alone, and have the same weights.
-    """
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return attend(q, k, v)  # (B, H, T, D)
-
-    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
-        B, T, C = x.shape
-        H, D = self.heads, C // self.heads
-        q, k, v = self.qkv(x).view(B, T, 3, H, D).permute(2, 0, 3, 1, 4)  # (B, H, T, D)
-        if cache is not None:
-            k, v = cache.update(k, v)  # (B, H, S, D)
-        heads = self.attend(q, k, v)  # (B, H, T, D)
-        mixed: Tensor = self.out(heads.transpose(1, 2).reshape(B, T, C))  # (B, T, C)
-        return mixed
-
-
-class AlibiAttention(Attention):
-    r"""
-    ### With linear biases
-
-    The bias stands where the mask would. Keys and values know nothing of positions, so a
-    [cache](../kv_cache.py) holds them as they are.
+    That of [GPT-2](../gpt2.py#attention), with the bias where the mask would be. Keys and values
+    know nothing of positions, so a [cache](../kv_cache.py) holds them as they are.
     """
 
     slopes: Tensor
@@ -254,20 +229,6 @@ class AlibiAttention(Attention):
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         bias = linear_bias(self.slopes, q.shape[2], k.shape[2], self.reach)  # (H, T, S)
         return F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype))  # (B, H, T, D)
-
-
-class RotaryAttention(Attention):
-    r"""
-    ### With angles
-
-    A control: queries and keys [turn](../llama.py#rotary-positions) with their places, so that
-    their scores depend on the distance, too. Most language models have it today.
-    """
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        T, S, D = q.shape[2], k.shape[2], q.shape[3]
-        turns = angles(torch.arange(S, device=q.device).float(), D)  # (S, D/2)
-        return attend(rotate(q, turns[S - T :]), rotate(k, turns), v)  # (B, H, T, D)
 
 
 @dataclass(frozen=True)
@@ -290,52 +251,29 @@ class Config(GPT2Config):
     "how the model knows where a character stands"
 
 
-class Reader(GPT2):
+class Reader(rope.Reader):
     r"""
     ## The model
 
-    With learned positions it is GPT-2. Otherwise it has no table of positions. All start with the
-    same weights.
-
-    Sines and cosines are scaled down to the size of the vectors of characters at the start, which
-    have a standard deviation of about one over the root of the width. A model without positions is
-    not blind to order: its causal mask lets each character see one more than the character before.
+    That of [rotary positions](rope.py#the-model), with one more way to tell them. Without any
+    positions a model is not blind to order: its causal mask lets each character see one more than
+    the character before.
     """
 
-    config: Config
+    kinds: ClassVar = rope.Reader.kinds | {"alibi": AlibiAttention}
 
     def __init__(self, config: Config, vocabulary: int) -> None:
-        super().__init__(config, vocabulary)
-        kinds = {"alibi": AlibiAttention, "rotary": RotaryAttention}
-        for block in self.blocks:
-            made = kinds.get(config.positions, Attention)(config.width, config.heads)
-            made.load_state_dict(block.get_submodule("attention").state_dict())
-            block.add_module("attention", made)
-        if config.positions != "learned":
-            del self.positions
-
-    def forward(self, tokens: Tensor, caches: Sequence[Cache] = ()) -> Tensor:
-        x = self.tokens(tokens)  # (B, T, C)
-        start, (T, C) = (caches[0].length if caches else 0), x.shape[1:]
-        if self.config.positions == "learned":
-            x = x + self.positions(self.places(tokens, caches))  # (B, T, C)
-        elif self.config.positions == "sinusoidal":
-            places = sinusoids(start + T, C, x.dtype, x.device)[start:]  # (T, C)
-            x = x + places / math.sqrt(C)  # (B, T, C)
-        kept: Sequence[Cache | None] = caches or [None] * len(self.blocks)
-        for block, cache in zip(self.blocks, kept, strict=True):
-            x = block(x, cache)  # (B, T, C)
-        return F.linear(self.norm(x), self.tokens.weight)  # (B, T, V)
+        super().__init__(config, vocabulary, config.positions)
 
 
-@torch.no_grad()
 def loss_in_pieces(model: Reader, tokens: Tensor, T: int, reach: int | None = None) -> float:
     r"""
     ## What is far away
 
-    The text is cut into pieces of $T$ characters, each of which is read by itself, and the loss is
-    the mean over all of them. So characters at the start of a piece see little of the text, and
-    the longer the pieces, the fewer these are. That alone makes longer pieces easier to read.
+    The text is cut into pieces of $T$ characters, each of which is
+    [read by itself](rope.py#what-is-measured). So characters at the start of a piece see little of
+    the text, and the longer the pieces, the fewer these are. That alone makes longer pieces easier
+    to read.
 
     To see whether ALiBi has learned to look further than it ever did in training, we read long
     pieces a second time, and hide from every character what is further away than that.
@@ -343,15 +281,7 @@ def loss_in_pieces(model: Reader, tokens: Tensor, T: int, reach: int | None = No
     for block in model.blocks:
         if isinstance(block.attention, AlibiAttention):
             block.attention.reach = reach
-    total = 0.0
-    pieces = tokens.unfold(0, T + 1, T)
-    for part in pieces.split(max(1, 4096 // T)):
-        part = part.to(model.tokens.weight.device).long()  # (..., T+1)
-        logits = model(part[:, :-1])  # (..., T, V)
-        total += F.cross_entropy(
-            logits.flatten(0, 1), part[:, 1:].flatten(), reduction="sum"
-        ).item()
-    return total / pieces[:, 1:].numel()
+    return loss_of_pieces(model, tokens, T)
 
 
 # How much of the held-out text is read: whole pieces of every length.
@@ -418,7 +348,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # - **BLOOM** and MPT are large models with it (Scao 2022,
 #   [arXiv](https://arxiv.org/abs/2211.05100)).
 # - **Rotary positions won** all the same, and are stretched where texts become
-#   [longer](../llama.py#rotary-positions) than in training.
+#   [longer](rope.py#a-longer-reach) than in training.
 # - **No positions at all.** Under a causal mask a model can learn to count. On small tasks of
 #   reasoning, models without positions extrapolated better than those with ALiBi or with rotary
 #   positions (Kazemnejad 2023, [arXiv](https://arxiv.org/abs/2305.19466)).
