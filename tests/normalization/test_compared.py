@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -124,6 +125,11 @@ def test_what_is_timed(monkeypatch: pytest.MonkeyPatch, norm: Norm) -> None:
     assert found == {"times_torch": 1.0, "times_none": 2.0}
 
 
+def test_the_page_has_a_metric_for_each_size() -> None:
+    for size in compared.SIZES:
+        assert f"\n  error_{size}: " in (compared.__doc__ or "")
+
+
 @pytest.mark.parametrize("norm", ["batch", "standardized"])
 def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, norm: Any) -> None:
     monkeypatch.setattr(compared, "SIZES", (240, 480))
@@ -141,7 +147,9 @@ def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     for size, count in steps.items():
         batches = run.batches(seen.images, seen.labels, size=size)
         model = network(config)
-        descended(model, (batches[step] for step in range(count)), 0.01 * size / 32)
+        losses = descended(model, (batches[step] for step in range(count)), 0.01 * size / 32)
+        logged = json.loads((tmp_path / "result.json").read_text())["series"][f"loss/{size}"]
+        assert logged["values"] == pytest.approx(losses, rel=1e-2, abs=1e-3)
         expected[f"error_{size}"] = errors(model, unseen.images, unseen.labels)[0]
     # Rounding may turn two of 360 digits.
     assert numbers == pytest.approx(expected, abs=0.006)
