@@ -13,5 +13,6 @@ network. All the rest of the family (encoders, decoders, ways to tell positions 
 forms of attention) varies what is between these two or what stands around them.
 
 Start with [attention](attention.py): later papers import its parts from there. How a model knows
-where a token stands has [pages of its own](positions/__init__.py).
+where a token stands has [pages of its own](positions/__init__.py), and so have models that keep a
+memory of fixed size [in place of attention](linear_time/__init__.py).
 """

@@ -523,6 +523,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # - **How it is computed.** FlashAttention goes through the keys tile by tile with a running
 #   softmax. The result is the same, but memory grows with `T` and no longer with `T * S` (Dao
 #   2022, [arXiv](https://arxiv.org/abs/2205.14135)).
+# - **Without the softmax.** Keys and values then fit into one matrix, a memory that is
+#   [written to](linear_time/fast_weights.py), and each token costs the same.
 
 if __name__ == "__main__":
     main(train)

@@ -1,0 +1,17 @@
+r"""
+---
+title: Linear time
+summary: Sequence models whose memory has a fixed size, so that each token costs the same.
+---
+
+# Linear time
+
+Attention [keeps](../kv_cache.py) the keys and values of all earlier tokens and looks at each of
+them again for each new one. The models here keep a memory of fixed size instead. A token is written
+into it and something is read from it, and that takes as long for the millionth token as for the
+first. What such a memory can hold is limited, so everything depends on what is written, and on what
+is erased.
+
+- [Fast weights](fast_weights.py): attention without the softmax is a matrix that is written to. It
+  holds as many keys as it has features, and the delta rule lets it correct what it has stored.
+"""
