@@ -193,7 +193,7 @@ def linear_bias(slopes: Tensor, T: int, S: int, reach: int | None = None) -> Ten
     softmax. With $m$ for the slope of a head, the weights are
 
     $$
-    \operatorname{softmax}\!\left(q_i K^\top + m \cdot [-(i-1), \dots, -1, 0]\right),
+    \operatorname{softmax}\!\left(q_i K^\top + m \cdot [1 - i, \dots, -1, 0]\right),
     $$
 
     where $q_i K^\top$ is divided by the root of a head's width, as ever; the bias is not. A penalty
