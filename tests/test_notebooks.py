@@ -38,6 +38,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "papers.regularization.distillation": {"teacher_steps": 1, "teacher_width": 16},
     "papers.regularization.dropout": {"passes": 2, "images": 100, "width": 16},
     "papers.training.data_parallel": {"processes": 2},
+    "papers.transformers.experts.switch": {"layers": 2, "experts": 2},
     "papers.transformers.gpt2": SHORT,
     "papers.transformers.kv_cache": {"length": 32},
     "papers.transformers.llama": SHORT,

@@ -624,7 +624,8 @@ def generate(weights: Path, prompt: tuple[str, ...], writing: Writing = USUAL) -
 #   are longer than those in training.
 # - **Normalisation and MLP.** Without means and biases
 #   ([RMSNorm](../normalization/rms_norm.py)), and with a gate
-#   ([SwiGLU](../activations/glu_variants.py)).
+#   ([SwiGLU](../activations/glu_variants.py)). Or with many MLPs, of which each token passes
+#   through one ([Switch](experts/switch.py)).
 # - **Attention.** Several heads of queries [share](llama.py#grouped-queries) one head of keys and
 #   values, which makes the [cache](kv_cache.py) small.
 # - **Data.** Chinchilla (Hoffmann 2022, [arXiv](https://arxiv.org/abs/2203.15556)) found that large

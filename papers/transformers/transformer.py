@@ -750,8 +750,8 @@ def alignment(model: Transformer, source: Tensor, target: Tensor) -> Tensor:
 #   [distance](positions/alibi.py) does.
 # - **Deeper.** [DeepNorm](../normalization/deep_norm.py) leaves the norms behind the sum. With a
 #   larger shortcut and smaller weights it trains hundreds of layers.
-# - **Many feed-forward networks** instead of one, of which each token passes through one or a few
-#   (Fedus 2021, [arXiv](https://arxiv.org/abs/2101.03961)).
+# - **Many feed-forward networks** instead of one, of which each token passes through one or a few:
+#   [Switch](experts/switch.py).
 # - **Writing** keeps the keys and values of earlier positions in a [cache](kv_cache.py); ours
 #   computes them again at every step. And where no single answer is right, tokens are
 #   [sampled](sampling/temperature.py) instead of taking the likeliest.

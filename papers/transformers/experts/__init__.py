@@ -1,0 +1,16 @@
+r"""
+---
+title: Experts
+summary: Many networks at each position, of which every token uses a few.
+---
+
+# Experts
+
+In a transformer most of the weights are in the
+[networks](../transformer.py#a-network-at-each-position) that work on each position by themselves,
+and every token passes through all of them. A mixture of experts has several such networks side by
+side. A *router* chooses for each token which of them it passes through, so a model can have many
+more weights than a token has multiplications.
+
+- [Switch](switch.py): one expert for each token, and a loss that keeps all of them busy.
+"""
