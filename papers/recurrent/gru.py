@@ -66,6 +66,7 @@ claims:
     control: LSTM
     metric: error
     within: 0.02
+    note: "to guess is off by 0.167; of what is left, the LSTM has some five times as much"
   - what: it does not matter whether the reset comes before or after the matrix
     paper: "both forms are in versions of the paper"
     run: GRU
@@ -239,9 +240,9 @@ class GRU(nn.Module):
 
         **What each gate is for.** Where $z = 1$, the state is kept as it is, and so is the error on
         its way back: $\partial h_t / \partial h_{t-1} = z$ along the state, as with the forget gate
-        of an LSTM. Where $z = 0$, the unit is one of a plain network, and where $r = 0$ besides, it
-        is one that reads the first step of a sequence. Units for what is short-lived open their
-        reset gates often, and units for what lasts have update gates near one (section 2.3).
+        of an LSTM. Where $z = 0$ and $r = 1$, the unit is one of a plain network, and where both
+        are 0, it is one that reads the first step of a sequence. Units for what is short-lived open
+        their reset gates often, and units for what lasts have update gates near one (section 2.3).
 
         **What became of the LSTM's gates.** An LSTM has $c = f \odot c + i \odot g$. With
         $i = 1 - f$ its forget gate is our $z$. Since a mean of numbers between $-1$ and 1 stays

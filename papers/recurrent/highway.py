@@ -72,7 +72,7 @@ claims:
     metric: lost
     margin: 5
   - what: it predicts better than an LSTM with as many weights
-    paper: "abstract: it extends the LSTM"
+    paper: "abstract: it outperforms all previous results on text8 and enwik8"
     run: depth 4
     control: LSTM
     metric: validation_loss
@@ -92,7 +92,7 @@ deviations:
   - what: dropout, decay of weights, tied embeddings
     paper: "all three, on the Penn Treebank"
     ours: none
-    matters: "in long trainings: ours sees each character about once"
+    matters: "in long trainings: ours reads the text one and a half times"
   - what: initial weights
     paper: "from one range for all"
     ours: "torch's, from a range that shrinks with the width"
@@ -129,16 +129,16 @@ changes: {from: recurrent/gru, proof: test_depth_one_is_a_gru_without_its_reset_
 
 # Recurrent highway networks
 
-What a recurrent network does between two steps is shallow: one matrix, one bend. In space, networks
-became powerful by being deep. Could one step be deep, too?
+What a recurrent network does between two steps is shallow: one matrix and one nonlinearity. Other
+networks became powerful by being deep. Could a single step be deep, too?
 
 Several plain layers between two steps make things worse. The error already comes back through as
 many factors as there are steps, and now [each factor](lstm.py#a-chain-of-products) is a product of
-several. The remedy for deep networks in space was the *highway* layer of Srivastava, Greff and
+several. The remedy for deep feed-forward networks was the *highway* layer of Srivastava, Greff and
 Schmidhuber (2015, [arXiv](https://arxiv.org/abs/1505.00387)), which is the idea of the LSTM turned
 from time to depth: a gate decides how much of its input a layer transforms, and the rest passes as
-it is. A recurrent highway network turns it back. Each step passes several highway layers, all along
-one state.
+it is. A recurrent highway network brings it back to time. Within each step, one state passes
+several highway layers.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -303,8 +303,8 @@ def circles(A: Tensor) -> tuple[Tensor, Tensor]:
 
     So there are two ways to go wrong, which figure 2 of the paper shows. With small random weights
     the circles of a plain network lie around zero, and the error vanishes. With the identity in
-    place of the diagonal they lie around one, but half of each is outside of the unit circle, and
-    the error explodes as soon as the weights grow. Gates move the circles: where $c = 1$ and
+    place of the diagonal they lie around one, but more than half of each is outside the unit
+    circle, and the error may explode as soon as the weights grow. Gates move the circles: where $c = 1$ and
     $t = 0$, all of them shrink to the point 1 and the error passes as it is, and where $c = 0$ and
     $t = 1$, they are those of a plain network. This is decided for each unit and each step.
     """
@@ -412,17 +412,17 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     page](../transformers/gpt2.py#the-experiment). Each batch has stretches from anywhere, and the
     state starts at zero.
 
-    The order of the paper is not seen here. With one level the network predicts better than an LSTM
-    with as many weights. Two levels are no better, and four are worse, in training as on the text
-    that was held out. So it is not that the deep models learn by heart: they learn more slowly. A
-    step of four levels has a little more than half of the units, and more factors for the error to
-    come back through. Our training ends after one and a half readings of the text. What depth is
-    worth at the end of a long one, these runs can't say.
+    What the paper found is not seen here. With one level the network predicts better than an LSTM
+    with as many weights. Two levels are no better than one, and four are worse, in training as well
+    as on the text that was held out. So the deep models do not overfit: they learn more slowly.
+    With four levels, the model has little more than half the units that it has with one, and the
+    error comes back through more factors. Our training ends after one and a half readings of the
+    text. What depth is worth at the end of a long one, these runs can't say.
 
-    What the gates do is plain before training: four levels without them lose some thirty powers of
-    ten over the characters of a stretch, and with them five. It hardly shows in what is learned.
-    Most of what can be learned so soon is in the last few characters, and they are near enough for
-    both.
+    What the gates do is plain before training: over the characters of a stretch, four levels
+    without them lose more than thirty powers of ten, and with them about five. It hardly shows in
+    what is learned. Most of what can be learned so soon is in the last few characters, and they are
+    near enough for both.
     """
     run = Run(config, options)
     words = text(run.options.data or "docs")
@@ -459,8 +459,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # ## What changed since
 #
 # - **Depth without gates.** A [residual network](../vision/resnet.py) carries everything and adds
-#   what it computes. Networks in space kept this form and dropped the gates of the highway.
-# - **Deep in space instead.** [Transformers](../transformers/transformer.py) have many levels along
+#   what it computes. Feed-forward networks kept this form and dropped the gates of the highway.
+# - **Depth instead of steps.** [Transformers](../transformers/transformer.py) have many levels along
 #   one state for each position, and steps that do not wait for each other.
 # - **As often as it takes.** A step may also pass the same level again and again, and
 #   [learn when to stop](ponder_net.py).

@@ -131,8 +131,8 @@ would be too many, and there would be none for the steps of a longer text. But s
 two can be learned. A *hypernetwork* is a network that makes the weights of another. Here it is a
 small recurrent one, which reads along and tells the large one, step by step, how to change.
 
-The paper first makes weights for the layers of networks that see, which we leave out. This page is
-about its *dynamic* hypernetworks, and of those the LSTM (section 3.2 and appendix A.2.2).
+The paper first makes weights for the layers of convolutional networks, which we leave out. This
+page is about its *dynamic* hypernetworks, and of those the LSTM (section 3.2 and appendix A.2.2).
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -340,8 +340,9 @@ def changes(layer: HyperLSTM, x: Tensor) -> Tensor:
 @torch.no_grad()
 def judge(model: Predictor, layer: HyperLSTM, words: str, tokens: Tensor) -> tuple[float, Tensor]:
     r"""
-    What is no letter stands between words. We compare the changes there with those at letters, for
-    each gate on its own, and return the mean ratio and a picture of the first hundred steps.
+    Whatever is not a letter stands between words. We compare the changes there with those at
+    letters, for each gate on its own, and return the mean ratio and a picture of the first hundred
+    steps.
     """
     moved = changes(layer, model.tokens(tokens[None]))[0].cpu()  # (4, T-1)
     letter = torch.tensor([word.isalpha() for word in words[1:]])  # (T-1,)
@@ -400,13 +401,12 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     What the paper found is not seen here. With as many weights, an LSTM without a small network
     predicts better, normalized or not, in training as well as on the text that was held out. It is
     layer normalization that helps, and it helps a lot. Our runs end before one reading of the text,
-    with 16 small units, where the paper's have 128 and train for long. The weights of a small
-    network are spent from the first step on, and what it can do with them it still has to learn.
+    with 16 small units, where the paper's have 128 and train for long. A small network takes its
+    weights from the large one at once, and what to do with them it still has to learn.
 
-    Nor do the weights change most between words, as figure 4 has it. Our text has tables and
-    indented code, so what stands between words is often a row of blanks, and while one character
-    follows another of its kind, there may be little to change for. In the runs without
-    normalization the seeds disagree.
+    Nor do the weights change most between words, as in the paper's figure 4. Our text has tables
+    and indented code, so what stands between words is often a row of blanks, in which there may be
+    little to change for. In the runs without normalization the seeds disagree.
     """
     run = Run(config, options)
     words = text(run.options.data or "docs")
@@ -451,8 +451,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # - **Fast weights.** A network that writes the matrix of another, by adding an outer product in
 #   each step, is [attention](../transformers/attention.py) without a softmax (Schlag 2021,
 #   [arXiv](https://arxiv.org/abs/2102.11174)).
-# - **Scales from the input.** Where images are generated, the gains and biases of normalizations
-#   are made from what is wanted (Perez 2017, [arXiv](https://arxiv.org/abs/1709.07871)).
+# - **Scales from another input.** To answer a question about a picture, one network reads the
+#   question and makes gains and biases for the layers of another, which looks at the picture
+#   (Perez 2017, [arXiv](https://arxiv.org/abs/1709.07871)).
 
 if __name__ == "__main__":
     main(train, data=TEXTS)

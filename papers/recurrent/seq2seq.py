@@ -398,7 +398,7 @@ class Translator(nn.Module):
 # noun phrases and what joins them. As in the paper's figure 3, adjectives follow their noun in
 # French, the last one first: *European Economic Area* is *zone économique européenne*. An article
 # has to know the gender of a noun that stands up to three words later, and adjectives have to agree
-# with it. Some words of French are three of English.
+# with it. Some words of French are two or three of English.
 PAD, END = 0, 1
 NOUNS = {
     "house": ("maison", "f"), "car": ("voiture", "f"), "city": ("ville", "f"),
@@ -579,8 +579,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     what follows. In the paper's figure 3, too, the article of *l'homme* looks at both *the* and
     *man*.
 
-    To read the source backwards did much for Sutskever, whose networks had four layers and learned
-    for ten days. Ours gains next to nothing in a training this short.
+    Reading the source backwards did much for Sutskever, whose networks had four layers and were
+    trained for ten days. Ours gain next to nothing in a training this short.
     """
     run = Run(config, options)
     translator = Translator(config.width, config.reader)

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from papers.common import Run
 from papers.common.data import grid
 from papers.normalization.batch_norm import pace
+from papers.recurrent import gru
 from papers.recurrent.gru import (
     GRU,
     Config,
@@ -25,9 +25,10 @@ from papers.recurrent.gru import (
     picture,
     train,
 )
-from papers.recurrent.lstm import LSTM, Recurrent, evaluate, flow, sequences
+from papers.recurrent.lstm import LSTM, Recurrent, evaluate, sequences
 from papers.tools.shapes import check_shapes
 from tests.given import quiet, randn
+from tests.recurrent import plain
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -187,10 +188,8 @@ def test_update_gates_start_open() -> None:
 
 def test_it_has_three_quarters_of_an_lstms_weights() -> None:
     with torch.device("meta"):
-        ours, lstm, theirs = (
-            sum(p.numel() for p in layer.parameters())
-            for layer in (GRU(300, 500), nn.LSTM(300, 500), nn.GRU(300, 500))
-        )
+        layers = GRU(300, 500), nn.LSTM(300, 500), nn.GRU(300, 500)
+    ours, lstm, theirs = map(plain.size, layers)
     assert ours == theirs == 3 * 500 * (300 + 500 + 2)
     assert 4 * ours == 3 * lstm
 
@@ -230,12 +229,7 @@ def test_the_state_stays_between_minus_one_and_one(kind: type[GRU]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sequence_can_be_read_in_pieces(kind: type[GRU]) -> None:
-    layer, x = kind(D, C).double(), randn(B, T, D)
-    whole, last = layer(x)
-    first, state = layer(x[:, :3])
-    second, end = layer(x[:, 3:], state)
-    torch.testing.assert_close(torch.cat([first, second], 1), whole)
-    torch.testing.assert_close(end, last)
+    plain.assert_read_in_pieces(kind(D, C).double(), randn(B, T, D), 3)
 
 
 def test_without_its_reset_gate_the_proposal_sees_the_whole_state() -> None:
@@ -251,10 +245,8 @@ def test_without_its_reset_gate_the_proposal_sees_the_whole_state() -> None:
 
 def test_the_error_comes_back_through_open_gates() -> None:
     x, _ = sequences(20, 1, 100)
-    lost = [
-        (flow(layer, x)[-1] - flow(layer, x)[0]).item()
-        for layer in (GRU(2, 32, keep=3), GRU(2, 32), GRU(2, 32, keep=0), Recurrent(2, 57))
-    ]
+    layers = GRU(2, 32, keep=3), GRU(2, 32), GRU(2, 32, keep=0), Recurrent(2, 57)
+    lost = [plain.lost(layer, x) for layer in layers]
     assert lost[0] < 5 < lost[2] < lost[3]
     assert lost[0] < lost[1] < lost[2]
 
@@ -279,10 +271,7 @@ def test_the_reader_has_the_layer_that_is_asked_for(cell: Any) -> None:
 
 
 def test_the_runs_have_as_many_weights() -> None:
-    sizes = [
-        sum(p.numel() for p in Reader(Config(cell=cell, width=width)).layer.parameters())
-        for cell, width in (("gru", 32), ("reset-after", 32), ("lstm", 28), ("tanh", 57))  # type: ignore[arg-type]
-    ]
+    sizes = [plain.size(Reader(config).layer) for config in plain.configurations(gru)]
     assert max(sizes) < 1.02 * min(sizes)
 
 
@@ -322,56 +311,42 @@ def test_the_picture_shows_the_unit_that_gives_way_at_the_marks() -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: Any) -> None:
-    seen: dict[str, Any] = {}
-    update = Run.update
-
-    def spy(run: Run, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
-        seen.update(optimizer=optimizer, clip=clip)
-        update(run, optimizer, clip)
+    seen, timed = plain.watch(monkeypatch), dict[str, Any]()
 
     def clock(ours: nn.Module, theirs: nn.Module, x: Tensor) -> float:
         assert isinstance(ours, States)
         assert isinstance(theirs, States)
-        seen.update(ours=ours.layer, theirs=theirs.layer, timed=x)
+        timed.update(ours=ours.layer, theirs=theirs.layer, x=x)
         return 7.0
 
-    monkeypatch.setattr(Run, "update", spy)
-    monkeypatch.setattr(Run, "show", lambda run, name, what: seen.update({name: what}))
     monkeypatch.setattr("papers.recurrent.gru.pace", clock)
     config = replace(TINY, cell=cell, steps=4, lr=0.03)
     found = train(config, quiet(tmp_path, seed=7))
     assert (tmp_path / "result.json").is_file()
-    assert isinstance(seen["optimizer"], torch.optim.Adam)
-    assert seen["clip"] == 1.0
 
     torch.manual_seed(7)
     model = Reader(config)
     x, _ = sequences(50, 2, 6)
-    reach = flow(model.layer, x)
-    plain = torch.optim.Adam(model.parameters(), 0.03)
-    for _ in range(4):
+    lost = plain.lost(model.layer, x)
+
+    def loss() -> Tensor:
         x, answers = sequences(3, 2, 6)
-        loss = (model(x) - answers).square().mean()
-        plain.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        plain.step()
-    ours = seen["optimizer"].param_groups[0]["params"]
-    for mine, yours in zip(ours, model.parameters(), strict=True):
-        torch.testing.assert_close(mine, yours, rtol=1e-3, atol=1e-5)
-    expected = evaluate(model, 2, CPU) | {"lost": (reach[-1] - reach[0]).item()}
-    expected["weights"] = sum(p.numel() for p in model.layer.parameters())
+        return (model(x) - answers).square().mean()
+
+    plain.train(model, 0.03, 4, loss)
+    plain.assert_trained_alike(seen, model)
+    expected = evaluate(model, 2, CPU) | {"lost": lost, "weights": plain.size(model.layer)}
     layer: nn.Module = model.layer
     if isinstance(layer, GRU):
         expected["times_torch"] = 7.0
         shown = picture(layer, sequences(200, 2, 6)[0])
-        torch.testing.assert_close(seen["cell"], shown, rtol=0, atol=1e-3)
-        assert type(seen["ours"]) is type(layer)
-        assert seen["ours"].reset is layer.reset
-        assert isinstance(seen["theirs"], nn.GRU)
-        assert seen["theirs"].batch_first
-        assert seen["theirs"].hidden_size == seen["ours"].recurrent.in_features == 5
-        assert seen["timed"].shape == (3, 12, 2)
+        torch.testing.assert_close(seen.shown["cell"], shown, rtol=0, atol=1e-3)
+        assert type(timed["ours"]) is type(layer)
+        assert timed["ours"].reset is layer.reset
+        assert isinstance(timed["theirs"], nn.GRU)
+        assert timed["theirs"].batch_first
+        assert timed["theirs"].hidden_size == timed["ours"].recurrent.in_features == 5
+        assert timed["x"].shape == (3, 12, 2)
     assert found == pytest.approx(expected, abs=1e-3)
 
 
@@ -397,9 +372,9 @@ def test_gated_units_add_where_a_plain_network_does_not(tmp_path: Path, seed: in
         for cell in CELLS[:2]
     )
     control = replace(SHORT, cell="tanh", width=29, lr=0.003)
-    plain = train(control, quiet(tmp_path / "tanh", seed=seed))
+    ungated = train(control, quiet(tmp_path / "tanh", seed=seed))
     assert max(before["error"], after["error"]) < 0.02
-    assert plain["error"] > 0.06
+    assert ungated["error"] > 0.06
 
 
 # Shapes

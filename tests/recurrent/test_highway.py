@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Run
 from papers.common.data import Characters
 from papers.recurrent import highway
 from papers.recurrent.gru import GRU
@@ -26,10 +25,11 @@ from papers.recurrent.highway import (
     jacobian,
     train,
 )
-from papers.recurrent.lstm import LSTM, flow
+from papers.recurrent.lstm import LSTM
 from papers.tools.shapes import check_shapes
 from papers.transformers.sampling.temperature import draw, temper
 from tests.given import quiet, randn
+from tests.recurrent import plain
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -176,14 +176,14 @@ def test_every_eigenvalue_lies_in_a_circle(carry: Any) -> None:
 def test_gates_move_the_circles_between_identity_and_a_plain_network() -> None:
     net, s = torch.zeros(2 * C).double(), 0.5 * randn(C)
     shut, opened = layers(1), layers(1)
-    plain = layers(1, "none")
+    bare = layers(1, "none")
     with torch.no_grad():
         shut.levels[0].bias[C:] = -80  # type: ignore[index]
         opened.levels[0].bias[C:] = 80  # type: ignore[index]
-        plain.levels[0].weight.copy_(opened.levels[0].weight[:C])  # type: ignore[index, operator]
-        plain.levels[0].bias.copy_(opened.levels[0].bias[:C])  # type: ignore[index, operator]
+        bare.levels[0].weight.copy_(opened.levels[0].weight[:C])  # type: ignore[index, operator]
+        bare.levels[0].bias.copy_(opened.levels[0].bias[:C])  # type: ignore[index, operator]
     torch.testing.assert_close(jacobian(shut, net, s), torch.eye(C).double())
-    theirs = jacobian(plain, net[:C], s)
+    theirs = jacobian(bare, net[:C], s)
     torch.testing.assert_close(jacobian(opened, net, s), theirs)
 
 
@@ -211,17 +211,14 @@ def test_gates_start_nearly_shut(carry: Any) -> None:
 
 def test_less_of_the_error_is_lost_with_gates() -> None:
     x = randn(20, 50, D)
-    lost = [
-        (flow(layer, x)[-1] - flow(layer, x)[0]).item() for layer in (layers(4), layers(4, "none"))
-    ]
-    assert lost[0] + 10 < lost[1]
+    assert plain.lost(layers(4), x) + 10 < plain.lost(layers(4, "none"), x)
 
 
 def test_the_papers_model_has_23_million_weights() -> None:
     """With 830 units at depth 10 and 10,000 words whose embeddings are tied, or not."""
     with torch.device("meta"):
         layer = RecurrentHighway(830, 830, 10)
-    size = sum(p.numel() for p in layer.parameters())
+    size = plain.size(layer)
     assert size == 2 * 830 * 830 + 10 * (2 * 830 * 830 + 2 * 830)
     assert round((size + 10_000 * 831) / 1e6) == 23
     assert round((size + 10_000 * (831 + 830)) / 1e6) == 32
@@ -246,21 +243,11 @@ def test_the_model_is_that_of_the_configuration(carry: Any) -> None:
     states, _ = layer(model.tokens(tokens))
     torch.testing.assert_close(logits, states @ model.next.weight.T + model.next.bias)
     assert states.shape == (B, T, 7)
-    # In two parts, with the state in between.
-    first, state = model(tokens[:, :2])
-    second, _ = model(tokens[:, 2:], state)
-    torch.testing.assert_close(torch.cat([first, second], 1), logits)
+    plain.assert_read_in_pieces(model, tokens, 2)
 
 
 def test_the_runs_have_as_many_weights() -> None:
-    runs = [
-        Config(),
-        Config(depth=2, width=86),
-        Config(depth=1, width=112),
-        Config(carry="none", width=89),
-        Config(carry="lstm", width=80),
-    ]
-    sizes = [sum(p.numel() for p in build(config, 103).parameters()) for config in runs]
+    sizes = [plain.size(build(config, 103)) for config in plain.configurations(highway)]
     assert max(sizes) < 1.02 * min(sizes)
 
 
@@ -278,15 +265,18 @@ def test_held_out_text_is_read_in_rows() -> None:
 def test_what_is_written_is_read_again() -> None:
     model = build(TINY, 11)
     nn.init.normal_(model.next.weight, std=2.0)
-    tokens = torch.randint(11, (5,))
-    written = continued(model, tokens, 8, torch.Generator().manual_seed(3))
-    generator, read = torch.Generator().manual_seed(3), tokens
-    for _ in range(8):
-        logits, _ = model(read[None])
-        chosen = draw(temper(logits[0, -1], 0.8), generator)
-        read = torch.cat([read, chosen])
-    assert written == read[5:].tolist()
-    assert len(set(written)) > 1
+    seen = set()
+    for seed in range(8):
+        tokens = torch.randint(11, (5,))
+        written = continued(model, tokens, 8, torch.Generator().manual_seed(seed))
+        generator, read = torch.Generator().manual_seed(seed), tokens
+        for _ in range(8):
+            logits, _ = model(read[None])
+            chosen = draw(temper(logits[0, -1], 0.8), generator)
+            read = torch.cat([read, chosen])
+        assert written == read[5:].tolist()
+        seen |= set(written)
+    assert len(seen) > 5
 
 
 # Training
@@ -294,61 +284,29 @@ def test_what_is_written_is_read_again() -> None:
 
 @pytest.mark.parametrize("carry", ["coupled", "lstm"])
 def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, carry: Any) -> None:
-    seen: dict[str, Any] = {"clips": set()}
-    update, steps = Run.update, Run.steps
-
-    def spy(run: Run, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
-        seen["clips"].add(clip)
-        update(run, optimizer, clip)
-
-    def begin(run: Run, total: int, **parts: Any) -> Any:
-        seen.update(parts, run=run)
-        return steps(run, total, **parts)
-
-    asked = []
-
-    def given(name: str) -> str:
-        asked.append(name)
-        return WORDS
-
-    monkeypatch.setattr(Run, "update", spy)
-    monkeypatch.setattr(Run, "steps", begin)
-    monkeypatch.setattr(Run, "show", lambda run, name, what: seen.update({name: what}))
-    monkeypatch.setattr(highway, "text", given)
+    seen = plain.watch(monkeypatch, highway, WORDS)
     config = replace(TINY, carry=carry, steps=3, lr=0.03)
     found = train(config, quiet(tmp_path, seed=4, data="tiny-shakespeare"))
-    assert asked == ["tiny-shakespeare"]
-    assert seen["clips"] == {1.0}
+    assert seen.texts == ["tiny-shakespeare"]
     assert (tmp_path / "result.json").is_file()
 
     characters = Characters.fit(WORDS)
     tokens = characters.encode(WORDS)
-    windows = seen["run"].windows(tokens[:3600], length=9, size=3)
-    windows.key = (4, 1)
     torch.manual_seed(4)
     model = build(config, len(characters))
-    reach = flow(model.layer, torch.randn(20, 9, 5))
-    optimizer = torch.optim.Adam(model.parameters(), 0.03)
-    for step in range(3):
-        x, y = windows[step]
-        loss = F.cross_entropy(model(x)[0].transpose(1, 2), y)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    ours = seen["model"]
+    lost = plain.lost(model.layer, torch.randn(20, 9, 5))
+    plain.train_on_text(model, tokens[:3600], length=9, size=3, seed=4, lr=0.03, steps=3)
+    plain.assert_trained_alike(seen, model)
+    (ours,) = seen.models
     assert isinstance(ours, Predictor)
-    for mine, yours in zip(ours.parameters(), model.parameters(), strict=True):
-        torch.testing.assert_close(mine, yours, rtol=1e-3, atol=1e-5)
-    expected = {
-        "validation_loss": held_out(ours, tokens[3600:]),
-        "lost": (reach[-1] - reach[0]).item(),
-        "weights": sum(p.numel() for p in ours.parameters()),
-    }
+    loss = held_out(ours, tokens[3600:])
+    expected = {"validation_loss": loss, "lost": lost, "weights": plain.size(model)}
     assert found == pytest.approx(expected, rel=1e-4)
-    assert seen["prompt"] == WORDS[3600:3700]
-    assert len(seen["continuation"]) == 300
-    assert set(seen["continuation"]) <= set(WORDS)
+    ((model, read, told),) = seen.continued
+    assert model is ours
+    assert characters.decode(read) == seen.shown["prompt"] == WORDS[3600:3700]
+    assert seen.shown["continuation"] == characters.decode(told)
+    assert len(told) == 300
 
 
 @pytest.mark.slow

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papers.common import Run
 from papers.common.data import Characters, grid
 from papers.recurrent import hyper_lstm
 from papers.recurrent.highway import Predictor, held_out
@@ -27,6 +25,7 @@ from papers.recurrent.hyper_lstm import (
 from papers.recurrent.lstm import LSTM
 from papers.tools.shapes import check_shapes
 from tests.given import quiet, randn
+from tests.recurrent import plain
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -89,8 +88,8 @@ def test_before_training_normalization_hides_the_tenth() -> None:
     torch.testing.assert_close(layer.scales(randn(B, H))[0], torch.full((B, 4 * C), 0.1).double())
     # But for the epsilon, which weighs a little more among numbers that are a tenth.
     torch.testing.assert_close(layer(x)[0], layer.large(x)[0], rtol=1e-3, atol=1e-4)
-    plain = HyperLSTM(D, C, H, Z, norm=False).double()
-    assert (plain(x)[0] - plain.large(x)[0]).abs().max() > 0.1
+    bare = HyperLSTM(D, C, H, Z, norm=False).double()
+    assert (bare(x)[0] - bare.large(x)[0]).abs().max() > 0.1
 
 
 def test_without_normalization_the_large_network_is_our_lstm() -> None:
@@ -166,12 +165,7 @@ def test_the_input_scales_its_own_step(norm: bool) -> None:
 
 
 def test_a_text_can_be_read_in_pieces() -> None:
-    layer, x = hyper(), randn(B, T, D)
-    whole, last = layer(x)
-    first, states = layer(x[:, :2])
-    second, end = layer(x[:, 2:], states)
-    torch.testing.assert_close(torch.cat([first, second], 1), whole)
-    torch.testing.assert_close(end, last)
+    plain.assert_read_in_pieces(hyper(), randn(B, T, D), 2)
 
 
 @pytest.mark.parametrize("norm", [True, False])
@@ -204,7 +198,7 @@ def test_sizes_are_those_of_table_3() -> None:
             HyperLSTM(50, 1000, 128, 4, norm=False),
             HyperLSTM(50, 1000, 128, 4),
         ]
-    sizes = [answers + sum(p.numel() for p in layer.parameters()) for layer in layers]
+    sizes = [answers + plain.size(layer) for layer in layers]
     assert [round(size / 1e6, 2) for size in sizes] == [4.25, 4.26, 4.91, 4.92]
 
 
@@ -264,13 +258,7 @@ def test_the_model_is_that_of_the_configuration(cell: Any, norm: bool) -> None:
 
 
 def test_the_runs_have_as_many_weights() -> None:
-    runs = [
-        Config(),
-        Config(norm=False),
-        Config(cell="lstm", width=78),
-        Config(cell="lstm", width=78, norm=False),
-    ]
-    sizes = [sum(p.numel() for p in build(config, 103).parameters()) for config in runs]
+    sizes = [plain.size(build(config, 103)) for config in plain.configurations(hyper_lstm)]
     assert max(sizes) < 1.03 * min(sizes), sizes
 
 
@@ -279,62 +267,33 @@ def test_the_runs_have_as_many_weights() -> None:
 
 @pytest.mark.parametrize("cell", ["hyper", "lstm"])
 def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: Any) -> None:
-    seen: dict[str, Any] = {"clips": set(), "asked": []}
-    update, steps = Run.update, Run.steps
-
-    def spy(run: Run, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
-        seen["clips"].add(clip)
-        update(run, optimizer, clip)
-
-    def begin(run: Run, total: int, **parts: Any) -> Any:
-        seen.update(parts, run=run)
-        return steps(run, total, **parts)
-
-    def given(name: str) -> str:
-        seen["asked"].append(name)
-        return WORDS
-
-    monkeypatch.setattr(Run, "update", spy)
-    monkeypatch.setattr(Run, "steps", begin)
-    monkeypatch.setattr(Run, "show", lambda run, name, what: seen.update({name: what}))
-    monkeypatch.setattr(hyper_lstm, "text", given)
+    seen = plain.watch(monkeypatch, hyper_lstm, WORDS)
     config = replace(TINY, cell=cell, steps=3, lr=0.03)
     found = train(config, quiet(tmp_path, seed=4, data="tiny-shakespeare"))
-    assert seen["asked"] == ["tiny-shakespeare"]
-    assert seen["clips"] == {1.0}
+    assert seen.texts == ["tiny-shakespeare"]
     assert (tmp_path / "result.json").is_file()
 
     characters = Characters.fit(WORDS)
     tokens, cut = characters.encode(WORDS), 4320
-    windows = seen["run"].windows(tokens[:cut], length=9, size=2)
-    windows.key = (4, 1)
     torch.manual_seed(4)
     model = build(config, len(characters))
-    optimizer = torch.optim.Adam(model.parameters(), 0.03)
-    for step in range(3):
-        x, y = windows[step]
-        loss = F.cross_entropy(model(x)[0].transpose(1, 2), y)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    ours = seen["model"]
+    plain.train_on_text(model, tokens[:cut], length=9, size=2, seed=4, lr=0.03, steps=3)
+    plain.assert_trained_alike(seen, model)
+    (ours,) = seen.models
     assert isinstance(ours, Predictor)
-    for mine, yours in zip(ours.parameters(), model.parameters(), strict=True):
-        torch.testing.assert_close(mine, yours, rtol=1e-3, atol=1e-5)
-    expected = {
-        "validation_loss": held_out(ours, tokens[cut:]),
-        "weights": sum(p.numel() for p in ours.parameters()),
-    }
-    layer = ours.layer
-    assert ("changes" in seen) is ("jump" in found) is isinstance(layer, HyperLSTM)
+    expected = {"validation_loss": held_out(ours, tokens[cut:]), "weights": plain.size(model)}
+    layer, shown = ours.layer, seen.shown
+    assert ("changes" in shown) is ("jump" in found) is isinstance(layer, HyperLSTM)
     if isinstance(layer, HyperLSTM):
         end = cut + 1000
         expected["jump"], drawn = judge(ours, layer, WORDS[cut:end], tokens[cut:end].long())
-        torch.testing.assert_close(seen["changes"], drawn)
+        torch.testing.assert_close(shown["changes"], drawn)
     assert found == pytest.approx(expected, rel=1e-4)
-    assert seen["prompt"] == WORDS[cut : cut + 100]
-    assert len(seen["continuation"]) == 300
+    ((model, read, told),) = seen.continued
+    assert model is ours
+    assert characters.decode(read) == shown["prompt"] == WORDS[cut : cut + 100]
+    assert shown["continuation"] == characters.decode(told)
+    assert len(told) == 300
 
 
 @pytest.mark.slow
@@ -352,7 +311,7 @@ def test_it_learns_to_scale(tmp_path: Path, seed: int) -> None:
 
 
 def test_shape_comments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hyper_lstm, "text", lambda name: WORDS)
+    monkeypatch.setattr(hyper_lstm, "text", lambda name: WORDS[:1500])
     with check_shapes("papers/recurrent/hyper_lstm.py", D=5, H=4, Z=3):
         for norm in (True, False):
             train(replace(TINY, norm=norm), quiet(tmp_path / str(norm)))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from papers.common import Run, UserError
+from papers.common import UserError
 from papers.common.data import grid
 from papers.recurrent.lstm import (
     LSTM,
@@ -29,6 +29,7 @@ from papers.recurrent.lstm import (
 )
 from papers.tools.shapes import check_shapes
 from tests.given import quiet
+from tests.recurrent import plain
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -96,7 +97,7 @@ def test_torchs_two_biases_are_one() -> None:
     torch.testing.assert_close(first, second)
     with torch.device("meta"):
         layers: list[nn.Module] = [LSTM(300, 512), nn.LSTM(300, 512)]
-    sizes = [sum(p.numel() for p in layer.parameters()) for layer in layers]
+    sizes = [plain.size(layer) for layer in layers]
     assert sizes == [4 * 512 * (300 + 512 + 1), 4 * 512 * (300 + 512 + 2)]
 
 
@@ -210,26 +211,21 @@ def test_stretched_squashing_is_in_the_weights() -> None:
 
 
 def test_a_sequence_can_be_read_in_pieces() -> None:
-    layer, x = LSTM(D, C).double(), randn(B, T, D)
-    whole, last = layer(x)
-    first, state = layer(x[:, :3])
-    second, end = layer(x[:, 3:], state)
-    torch.testing.assert_close(torch.cat([first, second], 1), whole)
-    torch.testing.assert_close(end, last)
+    plain.assert_read_in_pieces(LSTM(D, C).double(), randn(B, T, D), 3)
 
 
 def test_a_plain_network_loses_the_error_and_the_carousel_keeps_it() -> None:
     x, _ = sequences(20, 1, 100)
-    plain = Recurrent(2, 32)
-    reach = flow(plain, x)
+    chain = Recurrent(2, 32)
+    reach = flow(chain, x)
     # No further than the bound allows: the last step's is the gradient of one application.
-    norm = math.log10(torch.linalg.matrix_norm(plain.recurrent.weight, 2).item())
+    norm = math.log10(torch.linalg.matrix_norm(chain.recurrent.weight, 2).item())
     lags = torch.arange(99, -1, -1)
     assert (reach <= reach[-1] + 0.5 * math.log10(32) + norm * lags + 0.3).all()
     lost = {
-        name: (flow(layer, x)[-1] - flow(layer, x)[0]).item()
+        name: plain.lost(layer, x)
         for name, layer in {
-            "plain": plain,
+            "plain": chain,
             "half open": LSTM(2, 32, forget_bias=0.0),
             "open": LSTM(2, 32, forget_bias=1.0),
             "wide open": LSTM(2, 32, forget_bias=3.0),
@@ -376,53 +372,33 @@ def test_the_picture_shows_the_unit_that_opens_at_the_marks() -> None:
 # Training
 
 
-def watch(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    seen: dict[str, Any] = {"clips": set()}
-    update = Run.update
-
-    def spy(run: Run, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
-        seen["optimizer"] = optimizer
-        seen["clips"].add(clip)
-        update(run, optimizer, clip)
-
-    monkeypatch.setattr(Run, "update", spy)
-    monkeypatch.setattr(Run, "show", lambda run, name, what: seen.update({name: what}))
-    return seen
-
-
 @pytest.mark.parametrize("cell", CELLS)
 def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: Any) -> None:
     config = replace(TINY, cell=cell, steps=4, lr=0.03)
-    seen = watch(monkeypatch)
+    seen = plain.watch(monkeypatch)
     numbers = train(config, quiet(tmp_path, seed=7))
     assert (tmp_path / "result.json").is_file()
-    assert isinstance(seen["optimizer"], torch.optim.Adam)
-    assert seen["clips"] == {1.0}
 
     torch.manual_seed(7)
     model = Adder(config)
     x, _ = sequences(50, 2, 6)
-    reach = flow(model.layer, x)
-    plain = torch.optim.Adam(model.parameters(), 0.03)
-    for _ in range(4):
+    lost = plain.lost(model.layer, x)
+
+    def loss() -> Tensor:
         x, answers = sequences(3, 2, 6)
         states, _ = model.layer(x)
         said = model.answer(states[:, [5, 11]])[..., 0]
-        loss = (said - answers).square().mean()
-        plain.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        plain.step()
-    ours = seen["optimizer"].param_groups[0]["params"]
-    for mine, yours in zip(ours, model.parameters(), strict=True):
-        torch.testing.assert_close(mine, yours, rtol=1e-3, atol=1e-5)
-    expected = evaluate(model, 2, CPU) | {"lost": (reach[-1] - reach[0]).item()}
-    assert ("cell" in seen) is ("times_torch" in numbers) is (cell != "tanh")
+        return (said - answers).square().mean()
+
+    plain.train(model, 0.03, 4, loss)
+    plain.assert_trained_alike(seen, model)
+    expected = evaluate(model, 2, CPU) | {"lost": lost}
+    assert ("cell" in seen.shown) is ("times_torch" in numbers) is (cell != "tanh")
     if cell != "tanh":
         assert numbers.pop("times_torch") > 0
         assert isinstance(model.layer, LSTM)
         shown = picture(model.layer, sequences(200, 2, 6)[0])
-        torch.testing.assert_close(seen["cell"], shown, rtol=0, atol=1e-3)
+        torch.testing.assert_close(seen.shown["cell"], shown, rtol=0, atol=1e-3)
     assert numbers == pytest.approx(expected, abs=1e-3)
 
 
@@ -433,12 +409,12 @@ SHORT = Config(length=20, width=16, steps=300, lr=0.02)
 @pytest.mark.training
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_cell_adds_where_a_plain_network_does_not(tmp_path: Path, seed: int) -> None:
-    lstm, original, plain = (
+    lstm, original, control = (
         train(replace(SHORT, cell=cell), quiet(tmp_path / str(cell), seed=seed)) for cell in CELLS
     )
     assert max(lstm["error"], original["error"]) < 0.03
     assert min(lstm["right"], original["right"]) > 0.5
-    assert plain["error"] > 0.1
+    assert control["error"] > 0.1
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Categorical, Geometric, StickBreakingTransform, kl_divergence
 
-from papers.common import Run, UserError
+from papers.common import UserError
+from papers.recurrent import ponder_net
 from papers.recurrent.ponder_net import (
     Config,
     Ponderer,
@@ -29,6 +30,7 @@ from papers.recurrent.ponder_net import (
 )
 from papers.tools.shapes import check_shapes
 from tests.given import quiet, randn
+from tests.recurrent import plain
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -191,11 +193,12 @@ def test_more_elements_than_there_are_is_one_line(tmp_path: Path) -> None:
 
 
 class Known(nn.Module):
-    """Is right, and not sure, of zeros and ones; stops after as many steps as there are, or one."""
+    """Is right of zeros and ones, and the less sure the more steps there are; stops after as many
+    steps as there are elements, or one more."""
 
     def forward(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        said = ((x != 0).sum(1) % 2 * 0.5 - 0.25)[:, None].expand(-1, steps).clone()
-        said[:, :-1] = 0
+        said = ((x != 0).sum(1) % 2 - 0.5)[:, None].expand(-1, steps) / steps
+        said = F.pad(said[:, -1:], (steps - 1, 0))
         rows, counts = torch.arange(len(x)), (x != 0).sum(1)
         chances = torch.full((len(x), steps), -100.0)
         chances[rows, counts.clamp(max=steps - 1)] = 100.0
@@ -219,9 +222,8 @@ def test_what_we_measure_is_what_it_says(fixed: int) -> None:
         assert right == pytest.approx(hits / 500)
         assert used == (fixed or count)
     x, _ = vectors(9, D, 1, 5)
-    assert answers(model, x, config)[0].tolist() == [
-        float((row.abs().sum() % 2) / 2 - 0.25) for row in x
-    ]
+    sure = [float(row.abs().sum() % 2 - 0.5) / (fixed or N) for row in x]
+    assert answers(model, x, config)[0].tolist() == pytest.approx(sure)
 
 
 def test_the_picture_is_when_it_stops() -> None:
@@ -233,73 +235,88 @@ def test_the_picture_is_when_it_stops() -> None:
     torch.testing.assert_close(pixels[0, 9::16, 9::16], expected_pixels, rtol=0, atol=1e-6)
 
 
+def test_the_picture_has_the_mean_of_the_probability() -> None:
+    """Not that of its logarithm: one stops at once with -1 and goes on to the end with 1."""
+
+    class Split(nn.Module):
+        def forward(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+            sign = x.sum(1, keepdim=True).sign() * 100.0 - 1.0
+            return x, -sign.expand(-1, steps)
+
+    torch.manual_seed(3)
+    model: Any = Split()
+    pixels = picture(model, replace(TINY, elements=1, most=1), CPU)[0, 9::16, 9::16]
+    torch.manual_seed(3)
+    x, _ = vectors(500, 1, 1, 1)
+    share = (x < 0).float().mean().item()
+    ends = torch.tensor([[share, *[0.0] * (N - 2), 1 - share]])
+    torch.testing.assert_close(pixels, ends / ends.max(), rtol=0, atol=1e-5)
+
+
 # Training
-
-
-def watch(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    seen: dict[str, Any] = {"clips": set()}
-    update = Run.update
-
-    def spy(run: Run, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
-        seen["optimizer"] = optimizer
-        seen["clips"].add(clip)
-        update(run, optimizer, clip)
-
-    monkeypatch.setattr(Run, "update", spy)
-    monkeypatch.setattr(Run, "show", lambda run, name, what: seen.update({name: what}))
-    return seen
 
 
 @pytest.mark.parametrize("fixed", [0, 3])
 def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fixed: int) -> None:
     config = replace(TINY, fixed=fixed, steps=5, lr=0.03, rate=0.4, beta=0.5)
-    seen = watch(monkeypatch)
+    seen = plain.watch(monkeypatch)
     numbers = train(config, quiet(tmp_path, seed=7))
     assert (tmp_path / "result.json").is_file()
-    assert isinstance(seen["optimizer"], torch.optim.Adam)
-    assert seen["clips"] == {1.0}
 
     torch.manual_seed(7)
     model = Ponderer(D, C)
-    plain = torch.optim.Adam(model.parameters(), 0.03)
-    for _ in range(5):
+
+    def loss() -> Tensor:
         x, y = vectors(B, D, 1, 3)
         said, logits = model(x, fixed or N)
         if fixed:
-            loss = F.binary_cross_entropy_with_logits(said[:, -1], y)
-        else:
-            p = halting(logits).exp()
-            losses = torch.where(y[:, None] == 1, -F.logsigmoid(said), -F.logsigmoid(-said))
-            usual = torch.tensor([0.6**n for n in range(N)])
-            usual = usual / usual.sum()
-            loss = (p * losses).sum(1).mean() + 0.5 * (p * (p / usual).log()).sum(1).mean()
-        plain.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        plain.step()
-    ours = seen["optimizer"].param_groups[0]["params"]
-    for mine, yours in zip(ours, model.parameters(), strict=True):
-        torch.testing.assert_close(mine, yours, rtol=1e-3, atol=1e-5)
+            return F.binary_cross_entropy_with_logits(said[:, -1], y)
+        p = halting(logits).exp()
+        losses = torch.where(y[:, None] == 1, -F.logsigmoid(said), -F.logsigmoid(-said))
+        usual = torch.tensor([0.6**n for n in range(N)])
+        usual = usual / usual.sum()
+        return (p * losses).sum(1).mean() + 0.5 * (p * (p / usual).log()).sum(1).mean()
+
+    plain.train(model, 0.03, 5, loss)
+    plain.assert_trained_alike(seen, model)
 
     rows = evaluate(model, config, CPU)
-    shown = [[float(word) for word in line.split()] for line in seen["by_count"].split("\n")]
+    shown = [[float(word) for word in line.split()] for line in seen.shown["by_count"].split("\n")]
     assert [row[0] for row in shown] == [1, 2, 3, 4, 5]
     for (_, right, used), (expected_right, expected_used) in zip(shown, rows, strict=True):
         assert right == pytest.approx(expected_right, abs=0.02)
         assert used == pytest.approx(expected_used, abs=0.1)
+    accuracy = sum(right for right, _ in rows[:3]) / 3
+    assert numbers["accuracy"] == pytest.approx(accuracy, abs=0.02)
+    assert ("halting" in seen.shown) is not fixed
+    if not fixed:
+        drawn = picture(model, config, CPU)
+        torch.testing.assert_close(seen.shown["halting"], drawn, rtol=0, atol=0.05)
+
+
+def test_the_numbers_are_of_what_was_trained_or_of_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, asked = plain.watch(monkeypatch), []
+
+    def known(*what: Any) -> list[tuple[float, float]]:
+        asked.append(what)
+        return [(0.9, 1.0), (0.8, 3.0), (0.4, 9.0), (0.2, 20.0), (0.1, 50.0)]
+
+    monkeypatch.setattr(ponder_net, "evaluate", known)
+    numbers = train(TINY, quiet(tmp_path))
     assert numbers == pytest.approx(
         {
-            "accuracy": sum(right for right, _ in rows[:3]) / 3,
-            "beyond": sum(right for right, _ in rows[3:]) / 2,
-            "steps": sum(used for _, used in rows[:3]) / 3,
-            "easy_steps": (rows[0][1] + rows[1][1]) / 2,
-            "hard_steps": rows[2][1],
-        },
-        abs=0.02,
+            "accuracy": (0.9 + 0.8 + 0.4) / 3,
+            "beyond": (0.2 + 0.1) / 2,
+            "steps": (1 + 3 + 9) / 3,
+            "easy_steps": (1 + 3) / 2,
+            "hard_steps": 9,
+        }
     )
-    assert ("halting" in seen) is not fixed
-    if not fixed:
-        torch.testing.assert_close(seen["halting"], picture(model, config, CPU), rtol=0, atol=0.05)
+    assert seen.shown["by_count"].split("\n")[1] == "2 0.80 3.0"
+    ((model, config, device),) = asked
+    assert (model, config, device) == (seen.models[0], TINY, CPU)
 
 
 SHORT = Config(elements=3, most=3, thoughts=4, width=32, steps=250, lr=0.02)

@@ -36,6 +36,7 @@ from papers.recurrent.seq2seq import (
 )
 from papers.tools.shapes import check_shapes
 from tests.given import quiet, randn
+from tests.recurrent import plain
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -378,31 +379,21 @@ def test_words_are_right_where_they_should_be(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_alignment_is_the_weight_on_what_is_translated() -> None:
-    gold = torch.zeros(1, 3, 4, dtype=torch.bool)
+    gold = torch.zeros(1, 4, 4, dtype=torch.bool)
     gold[0, 0, 0] = True
-    gold[0, 1, [2, 3]] = True
-    weights = torch.tensor([[[0.7, 0.1, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4], [0.25] * 4]])
+    gold[0, 1, 3] = True
+    gold[0, 2, [1, 2]] = True
+    weights = torch.tensor(
+        [[[0.7, 0.1, 0.1, 0.1], [0.1, 0.2, 0.2, 0.5], [0.2, 0.4, 0.3, 0.1], [0.25] * 4]]
+    )
     model: Any = Parrot(weights, weights)
-    text = Sentences(torch.ones(1, 4), torch.ones(1, 3), gold)
+    text = Sentences(torch.ones(1, 4), torch.ones(1, 4), gold)
     numbers = alignment(model, text)
-    assert numbers == pytest.approx({"aligned": (0.7 + 0.7) / 2, "diagonal": 1 / 2})
+    # The third of three looks at both of its words, of which one stands at its place.
+    assert numbers == pytest.approx({"aligned": (0.7 + 0.5 + 0.7) / 3, "diagonal": 2 / 3})
 
 
 # Training
-
-
-def watch(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    seen: dict[str, Any] = {"clips": set()}
-    update = Run.update
-
-    def spy(run: Run, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
-        seen["optimizer"] = optimizer
-        seen["clips"].add(clip)
-        update(run, optimizer, clip)
-
-    monkeypatch.setattr(Run, "update", spy)
-    monkeypatch.setattr(Run, "show", lambda run, name, what: seen.update({name: what}))
-    return seen
 
 
 @pytest.mark.parametrize("reader", ["attention", "forward"])
@@ -410,39 +401,33 @@ def test_training_is_this_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: Any
 ) -> None:
     config = replace(TINY, reader=reader, steps=4, lr=0.03)
-    seen = watch(monkeypatch)
+    seen = plain.watch(monkeypatch)
     numbers = train(config, quiet(tmp_path, seed=7))
     assert (tmp_path / "result.json").is_file()
-    assert isinstance(seen["optimizer"], torch.optim.Adam)
-    assert seen["clips"] == {1.0}
 
     torch.manual_seed(7)
     random.seed(7)
     model = Translator(C, reader)
-    plain = torch.optim.Adam(model.parameters(), 0.03)
-    for _ in range(4):
+
+    def loss() -> Tensor:
         source, target, _ = sentences(3, 1, 2)
         logits, _ = model(source, target)
         chosen = logits.log_softmax(2).gather(2, target[..., None])[..., 0]
-        loss = -chosen[target != PAD].mean()
-        plain.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        plain.step()
-    ours = seen["optimizer"].param_groups[0]["params"]
-    for mine, yours in zip(ours, model.parameters(), strict=True):
-        torch.testing.assert_close(mine, yours, rtol=1e-3, atol=1e-5)
+        return -chosen[target != PAD].mean()
 
-    shown = {k: seen.pop(k) for k in ("translation", "alignment", "by_length") if k in seen}
+    plain.train(model, 0.03, 4, loss)
+    plain.assert_trained_alike(seen, model)
+
+    shown, behind = dict(seen.shown), random.getstate()
     run = Run(config, quiet(tmp_path / "other", seed=0))
-    # The state of chance is that behind the training.
-    random.setstate(after_training(7, 4))
+    # A run seeds chance, which is to be as it was behind the training.
+    random.setstate(behind)
     show(run, model, 2)
     for name in ("translation", "by_length"):
-        assert seen[name] == shown[name]
+        assert seen.shown[name] == shown[name]
     assert ("alignment" in shown) is (reader == "attention")
     if reader == "attention":
-        torch.testing.assert_close(seen["alignment"], shown["alignment"], rtol=0, atol=1e-3)
+        torch.testing.assert_close(seen.shown["alignment"], shown["alignment"], rtol=0, atol=1e-3)
     expected = {
         "right": (in_place(model, 100, 1, CPU) + in_place(model, 100, 2, CPU)) / 2,
         "long": in_place(model, 200, 2, CPU),
@@ -453,15 +438,31 @@ def test_training_is_this_loop(
     assert numbers == pytest.approx(expected, abs=0.01)
 
 
-def after_training(seed: int, steps: int) -> Any:
-    random.seed(seed)
-    for _ in range(steps):
-        sentences(3, 1, 2)
-    return random.getstate()
+def test_the_numbers_are_of_sentences_so_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, drawn = plain.watch(monkeypatch), []
+
+    def known(model: Translator, B: int, N: int, device: torch.device) -> float:
+        drawn.append((model, B))
+        return N * N / 100
+
+    monkeypatch.setattr(seq2seq, "in_place", known)
+    numbers = train(replace(TINY, reader="vector", phrases=4, steps=1), quiet(tmp_path))
+    assert numbers == pytest.approx({"right": (1 + 4 + 9 + 16) / 400, "long": 0.16, "longer": 0.36})
+    assert {model for model, _ in drawn} == set(seen.models)
+    assert [B for _, B in drawn] == [50] * 8 + [100] * 4 + [200] * 2
+    assert seen.shown["by_length"].split("\n")[:5] == [
+        "1 0.01",
+        "2 0.04",
+        "3 0.09",
+        "4 0.16",
+        "5 0.25",
+    ]
 
 
 def test_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = watch(monkeypatch)
+    seen = plain.watch(monkeypatch).shown
     model = Translator(C)
     random.seed(1)
     show(Run(TINY, quiet(tmp_path)), model, 2)
