@@ -66,7 +66,7 @@ claims:
     control: LSTM
     metric: error
     within: 0.02
-    note: "to guess is off by 0.167; of what is left, the LSTM has some five times as much"
+    note: "the LSTM's error is five times the GRU's; that of a guess is hundreds of times as large"
   - what: it does not matter whether the reset comes before or after the matrix
     paper: "both forms are in versions of the paper"
     run: GRU

@@ -214,10 +214,11 @@ class RecurrentHighway(nn.Module):
         In its experiments the paper couples the gates, $c_l = 1 - t_l$, which saves a third of the
         weights. With one level that is a [GRU](gru.py#one-step) without its reset gate, whose
         update gate is $c$.
+
+        Our control has no gates. Nothing is carried, and every level is a layer of a plain network.
         """
         h, *gates = sums.chunk(SUMS[self.carry], -1)  # (..., C)
         if not gates:
-            # Our control: nothing is carried, and every level is one of a plain network.
             return h.tanh()
         t = gates[0].sigmoid()  # (..., C)
         c = gates[1].sigmoid() if self.carry == "free" else 1 - t  # (..., C)
@@ -366,8 +367,8 @@ def held_out(model: Predictor, tokens: Tensor, rows: int = 50, most: int = 20_00
     r"""
     ## The loss on text that it has not seen
 
-    We cut the text into some long rows and read each from its first character to its last. A state
-    has no end as a context has, so nothing has to be read twice.
+    We cut the text into some long rows and read each from its first character to its last. Unlike a
+    context, a state is never full, so nothing has to be read twice.
     """
     N = min(len(tokens), most) // rows
     row = tokens[: rows * N].view(rows, N).long().to(model.next.bias.device)  # (B, N)

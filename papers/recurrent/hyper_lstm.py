@@ -198,8 +198,10 @@ class NormLSTM(LSTM):
         [LSTM](lstm.py#one-step):
 
         $$
-        c_t = \sigma(f_t) \odot c_{t-1} + \sigma(i_t) \odot \tanh(g_t), \qquad
-        h_t = \sigma(o_t) \odot \tanh(\operatorname{LN}(c_t)).
+        \begin{aligned}
+        c_t &= \sigma(f_t) \odot c_{t-1} + \sigma(i_t) \odot \tanh(g_t), \\
+        h_t &= \sigma(o_t) \odot \tanh(\operatorname{LN}(c_t)).
+        \end{aligned}
         $$
         """
         i, f, g, o = self.norm(sums).chunk(4, dim=-1)  # (B, C)

@@ -131,9 +131,9 @@ mistakes:
 worked:
   - at: Alignment
     told: >-
-      A state of 1 asks three words with annotations of -2, 0 and 2. All weights of the layer are 1,
-      so the scores are $\tanh(1 - 2)$, $\tanh(1)$ and $\tanh(3)$. Then $v_a$ is 5, and the last
-      word gets most.
+      A state of 1 asks three words, both of whose numbers are -2, 0 and 2. The weights of $U_a$ are
+      one half and all others 1, so the scores are $\tanh(1 - 2)$, $\tanh(1)$ and $\tanh(3)$. Then
+      $v_a$ is 5, and the last word gets most.
     code: |-
       layer = Alignment(1)
       _ = [nn.init.ones_(w) for w in layer.parameters()]
@@ -148,8 +148,8 @@ exercises: [Alignment.forward, Translator.step, Translator.translate]
 
 # Sequence to sequence
 
-A translation has another length than its source, and another order. So it cannot be read off word
-by word. In 2014 two groups let one recurrent network read the whole sentence and another write the
+A translation differs from its source in length and in order, so it cannot be read off word by
+word. In 2014 two groups let one recurrent network read the whole sentence and another write the
 translation, starting from what the first remembers (Cho 2014,
 [arXiv](https://arxiv.org/abs/1406.1078); Sutskever 2014,
 [arXiv](https://arxiv.org/abs/1409.3215)). Between the two lies a vector of fixed size. A short

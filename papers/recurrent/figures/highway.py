@@ -13,7 +13,7 @@ from papers.tools.drawing.wires import arrow
 # Heights of the state, of the gate and of the proposal of a level.
 STATE, GATE, NEW = 30.0, 88.0, 142.0
 # Where the planes have their zero, and how many pixels one is long.
-ZERO, ONE, UNITS = 268.0, 34.0, 6
+ZERO, ONE, UNITS = 278.0, 43.0, 6
 
 
 def level(sheet: Sheet, left: float, number: int) -> None:
@@ -75,7 +75,7 @@ def plane(sheet: Sheet, centre: Point, kind: Kind, A: Tensor) -> None:
 
 
 def draw() -> Sheet:
-    sheet = Sheet(334)
+    sheet = Sheet(354)
     sheet.text("s", (12, STATE))
     sheet.text("s", (350, STATE))
     for number in range(2):
@@ -84,7 +84,8 @@ def draw() -> Sheet:
     with sheet.link("circles-for-the-eigenvalues"):
         sheet.text("circles", (20, ZERO - ONE - 22), "name", "start")
     for number, (name, kind, A) in enumerate(kinds()):
-        centre = 52.0 + 116 * number, ZERO
+        # The circles around one need room on their right.
+        centre = (54.0, 156.0, 302.0)[number], ZERO
         plane(sheet, centre, kind, A)
         sheet.text(name, (centre[0], ZERO + ONE + 18), "note")
     return sheet
