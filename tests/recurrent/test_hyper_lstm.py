@@ -231,9 +231,9 @@ def test_the_jump_is_that_between_words(monkeypatch: pytest.MonkeyPatch) -> None
     layer = model.layer
     assert isinstance(layer, HyperLSTM)
     tokens = torch.tensor([1, 2, 3, 4, 5])
-    # The first character has no change. Of the others, the second is a blank.
-    ratio, seen = judge(model, layer, "qa bc", tokens)
-    expected = [4 / (4 / 3), 6 / 2, 1.0, 1 / (19 / 3)]
+    # The first character has no change. Of the others, the second and the third are no letters.
+    ratio, seen = judge(model, layer, "qa 2c", tokens)
+    expected = [(4 + 1) / (1 + 2), (6 + 2) / (2 + 2), 1.0, (1 + 5) / (5 + 9)]
     assert ratio == pytest.approx(sum(expected) / 4)
     ((told, x),) = asked
     assert told is layer
