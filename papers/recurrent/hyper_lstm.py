@@ -450,9 +450,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # - **Scales for what is there already.** To adapt a large network to a new task, people learn
 #   vectors that scale what its layers compute, and leave its weights alone (Liu 2022,
 #   [arXiv](https://arxiv.org/abs/2205.05638)).
-# - **Fast weights.** A network that writes the matrix of another, by adding an outer product in
-#   each step, is [attention](../transformers/attention.py) without a softmax (Schlag 2021,
-#   [arXiv](https://arxiv.org/abs/2102.11174)).
+# - **Fast weights.** A network that [writes the matrix of
+#   another](../transformers/linear_time/fast_weights.py), by adding an outer product in each step,
+#   is attention without a softmax (Schlag 2021, [arXiv](https://arxiv.org/abs/2102.11174)).
 # - **Scales from another input.** To answer a question about a picture, one network reads the
 #   question and makes gains and biases for the layers of another, which looks at the picture
 #   (Perez 2017, [arXiv](https://arxiv.org/abs/1709.07871)).

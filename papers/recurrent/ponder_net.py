@@ -386,9 +386,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     The network learns to tell odd from even at the steps that it chooses, and a cell that has one
     step only does not. But what it chooses is not what the paper leads us to expect. It takes
     *fewer* steps the more elements are not zero. The loss asks for right answers near the prior,
-    and not for long thoughts about hard problems. Five steps for every problem are as good here, and
-    fewer than it takes. With eight elements more thought gains nothing, so the loss does not say
-    which problems should have it.
+    and not for long thoughts about hard problems. Five steps for every problem are as good here,
+    and fewer than it takes. With eight elements more thought gains nothing, so the loss does not
+    say which problems should have it.
 
     With more elements than in training it stops earlier still, and does no better than a guess,
     where a control that goes on to the end does a little better. In the paper, with 96 elements, it
