@@ -305,9 +305,10 @@ def circles(A: Tensor) -> tuple[Tensor, Tensor]:
     So there are two ways to go wrong, which figure 2 of the paper shows. With small random weights
     the circles of a plain network lie around zero, and the error vanishes. With the identity in
     place of the diagonal they lie around one, but more than half of each is outside the unit
-    circle, and the error may explode as soon as the weights grow. Gates move the circles: where $c = 1$ and
-    $t = 0$, all of them shrink to the point 1 and the error passes as it is, and where $c = 0$ and
-    $t = 1$, they are those of a plain network. This is decided for each unit and each step.
+    circle, and the error may explode as soon as the weights grow. Gates move the circles: where
+    $c = 1$ and $t = 0$, all of them shrink to the point 1 and the error passes as it is, and where
+    $c = 0$ and $t = 1$, they are those of a plain network. This is decided for each unit and each
+    step.
     """
     centres = A.diagonal()  # (C,)
     return centres, A.abs().sum(1) - centres.abs()  # (C,), (C,)
@@ -461,8 +462,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #
 # - **Depth without gates.** A [residual network](../vision/resnet.py) carries everything and adds
 #   what it computes. Feed-forward networks kept this form and dropped the gates of the highway.
-# - **Depth instead of steps.** [Transformers](../transformers/transformer.py) have many levels along
-#   one state for each position, and steps that do not wait for each other.
+# - **Depth instead of steps.** [Transformers](../transformers/transformer.py) have many levels
+#   along one state for each position, and steps that do not wait for each other.
 # - **As often as it takes.** A step may also pass the same level again and again, and
 #   [learn when to stop](ponder_net.py).
 
