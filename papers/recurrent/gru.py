@@ -216,7 +216,10 @@ class GRU(nn.Module):
         Both see the input and the old state (eq. 5 and 6):
 
         $$
-        r_t = \sigma(W_r x + U_r h_{t-1}), \qquad z_t = \sigma(W_z x + U_z h_{t-1}).
+        \begin{aligned}
+        r_t &= \sigma(W_r x + U_r h_{t-1}), \\
+        z_t &= \sigma(W_z x + U_z h_{t-1}).
+        \end{aligned}
         $$
 
         `net` is the input's part of the two sums, and `past` is that of the state.

@@ -325,7 +325,10 @@ def changes(layer: HyperLSTM, x: Tensor) -> Tensor:
     next. Its rows are scaled, so what changes is the scale of a row times the length of the row:
 
     $$
-    \lVert W(d_t) - W(d_{t-1}) \rVert^2 = \sum_i (d_{t,i} - d_{t-1,i})^2 \, \lVert W_i \rVert^2.
+    \begin{aligned}
+    &\lVert W(d_t) - W(d_{t-1}) \rVert^2 \\
+    &\quad = \sum_i (d_{t,i} - d_{t-1,i})^2 \, \lVert W_i \rVert^2.
+    \end{aligned}
     $$
     """
     states = layer.start(x)

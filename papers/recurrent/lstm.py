@@ -243,7 +243,7 @@ class LSTM(nn.Module):
     nothing but add:
 
     $$
-    c_t = c_{t-1} + \text{what comes in}, \qquad \frac{\partial c_t}{\partial c_{t-1}} = 1.
+    c_t = c_{t-1} + \text{what comes in}, \quad \frac{\partial c_t}{\partial c_{t-1}} = 1.
     $$
 
     The paper calls it the *constant error carousel*. Alone it is of little use. The weight that
@@ -314,7 +314,10 @@ class LSTM(nn.Module):
         What was there, as far as it is kept, and what is new, as far as it is let in:
 
         $$
-        c_t = f_t \odot c_{t-1} + i_t \odot g_t, \qquad h_t = o_t \odot \tanh(c_t).
+        \begin{aligned}
+        c_t &= f_t \odot c_{t-1} + i_t \odot g_t, \\
+        h_t &= o_t \odot \tanh(c_t).
+        \end{aligned}
         $$
 
         **An example** with one unit that holds $c_{t-1} = 0.5$. Let the sums that go into the four

@@ -181,7 +181,7 @@ def prior(N: int, rate: float) -> Tensor:
     step had the same chance $\lambda_p$:
 
     $$
-    p_G(n) \propto \lambda_p \, (1 - \lambda_p)^{n-1}, \qquad n = 1, \dots, N.
+    p_G(n) \propto \lambda_p \, (1 - \lambda_p)^{n-1}, \quad n = 1, \dots, N.
     $$
 
     Without an end its mean would be $1/\lambda_p$ steps. Cut off at $N$, it is a distribution again

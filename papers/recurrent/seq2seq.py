@@ -234,7 +234,10 @@ class Alignment(nn.Module):
     be written? A small network says, with one hidden layer (section 3.1, appendix A.1.2):
 
     $$
-    e_{ij} = a(s_{i-1}, h_j) = v_a^\top \tanh(W_a s_{i-1} + U_a h_j).
+    \begin{aligned}
+    e_{ij} &= a(s_{i-1}, h_j) \\
+    &= v_a^\top \tanh(W_a s_{i-1} + U_a h_j).
+    \end{aligned}
     $$
 
     State and annotation meet in a *sum*, which is why this attention is called additive. That of
