@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Triton asks when it is imported, which PyTorch may do before any kernel of ours.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 # How long an example takes is the machine's matter.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")

@@ -15,5 +15,6 @@ forms of attention) varies what is between these two or what stands around them.
 Start with [attention](attention.py): later papers import its parts from there. How a model knows
 where a token stands has [pages of its own](positions/__init__.py), and so have models that keep a
 memory of fixed size [in place of attention](linear_time/__init__.py), and networks of which each
-token passes through [a few](experts/__init__.py).
+token passes through [a few](experts/__init__.py). How attention is computed on a real machine is
+told [in PyTorch](flash_attention.py) and once more [as a kernel](flash_triton.py).
 """

@@ -222,9 +222,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Te
     their positions, from something added to the scores, or from the mask.
 
     With the function above, equation 1 is `attention_weights(q, k, mask) @ v`. We call
-    PyTorch's kernel for it, which works through the keys in tiles and never stores the `(T, S)`
-    weights ([Dao 2022](https://arxiv.org/abs/2205.14135)). Our tests hold the two to the same
-    outputs and gradients.
+    PyTorch's kernel for it, which works through the keys [in tiles](flash_attention.py) and never
+    stores the `(T, S)` weights. Our tests hold the two to the same outputs and gradients.
     """
     # The two differ for a query that may attend nowhere: here it gets zeros.
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (..., T, D)
@@ -520,9 +519,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   earlier positions. To keep fewer, all heads share one key and one value (Shazeer 2019,
 #   [arXiv](https://arxiv.org/abs/1911.02150)), or the heads of a [group](llama.py#grouped-queries)
 #   do (Ainslie 2023, [arXiv](https://arxiv.org/abs/2305.13245)).
-# - **How it is computed.** FlashAttention goes through the keys tile by tile with a running
-#   softmax. The result is the same, but memory grows with `T` and no longer with `T * S` (Dao
-#   2022, [arXiv](https://arxiv.org/abs/2205.14135)).
+# - **How it is computed.** [FlashAttention](flash_attention.py) goes through the keys tile by tile
+#   with a running softmax. The result is the same, but memory grows with `T` and no longer with
+#   `T * S` (Dao 2022, [arXiv](https://arxiv.org/abs/2205.14135)).
 # - **Without the softmax.** Keys and values then fit into one matrix, a memory that is
 #   [written to](linear_time/fast_weights.py), and each token costs the same.
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from papers.tools.check.paper import Paper
 from site_builder.problem import Problem
 
-# What a paper may rest on: all that a person who installs the papers gets.
-EXTRAS = ("papers",)
+# What a paper may rest on: all that a person who installs the papers gets, and what a kernel asks
+# for when it is used.
+EXTRAS = ("papers", "kernels")
 
 
 def packages(paper: Paper, _: list[Paper]) -> Iterator[Problem]:

@@ -68,6 +68,7 @@ def main(given: list[str] | None = None) -> int:
     way.add_argument("--check", action="store_true", help=notices)
     args = parser.parse_args(given)
     os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.setdefault("TRITON_INTERPRET", "1")
     failed = False
 
     def do(paper: Path) -> str:

@@ -50,6 +50,8 @@ def load(files: Iterable[Path]) -> None:
 
     What these files import and is not ours, and what pytest does.
     """
+    # As in the tests' own `conftest.py`: Triton asks when it is imported.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
     for plugin in entry_points(group="pytest11"):
         plugin.load()
     for file in files:

@@ -59,7 +59,9 @@ def look(name: str, value: Any, stated: Callable[[Any], str]) -> list[Made]:
 
 
 def is_tensor(value: Any) -> bool:
-    return hasattr(value, "dtype") and hasattr(value, "shape") and hasattr(value, "tolist")
+    # The class of tensors has all of these too.
+    told = hasattr(value, "dtype") and hasattr(value, "shape") and hasattr(value, "tolist")
+    return told and not isinstance(value, type)
 
 
 def numbers(value: Any) -> str:

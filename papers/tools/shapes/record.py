@@ -148,7 +148,7 @@ def name_of(path: Path) -> str:
 def run_apart(paths: dict[str, Path], seed: int, kind: dict[str, str]) -> Made:
     if not paths:
         return Made({}, {})
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, **kind}
+    environment = {"OMP_NUM_THREADS": "1", "TRITON_INTERPRET": "1", **os.environ, **kind}
     command = [sys.executable, "-m", "papers.tools.shapes.record", str(seed), *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
     rows = json.loads((done.stdout.splitlines() or ["{}"])[-1]) if done.returncode == 0 else {}
