@@ -46,6 +46,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "papers.transformers.llama": SHORT,
     "papers.transformers.positions.alibi": {"layers": 1},
     "papers.transformers.positions.rope": {"layers": 1},
+    "papers.transformers.positions.roper": {"layers": 1},
+    "papers.transformers.positions.sinusoidal": {"layers": 1},
     "papers.transformers.sampling.nucleus": {"texts": 1},
     "papers.transformers.sampling.temperature": {"texts": 1},
     "papers.transformers.sampling.top_k": {"texts": 1},

@@ -378,8 +378,8 @@ def sinusoids(
     \begin{pmatrix} \sin p\,\theta_i \\ \cos p\,\theta_i \end{pmatrix},
     $$
 
-    so a linear map of queries or keys can ask for "$k$ places before me". A reflection, which
-    takes $p$ to $n - p$, is linear too, and our task will need it.
+    so a [linear map](positions/sinusoidal.py) of queries or keys can ask for "$k$ places before
+    me". A reflection, which takes $p$ to $n - p$, is linear too, and our task will need it.
     """
     if C % 2:
         raise UserError(f"width {C} is odd: sines and cosines of positions come in pairs")

@@ -195,7 +195,9 @@ def test_the_two_layouts_are_a_permutation(convert: Any) -> None:
     before, after = (
         (rotate_neighbours, rotate) if convert is to_halves else (rotate, rotate_neighbours)
     )
-    x, turns = randn(T, C), turns_of(T)
+    # With four features the way there is the way back.
+    H, D, C = 3, 6, 18
+    x, turns = randn(T, C), turns_of(T, D)
 
     def scores(weights: list[Tensor], turn: Any) -> Tensor:
         q, k = ((x @ w.T).unflatten(-1, (H, D)).transpose(0, 1) for w in weights)

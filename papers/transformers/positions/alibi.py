@@ -349,6 +349,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   [arXiv](https://arxiv.org/abs/2211.05100)).
 # - **Rotary positions won** all the same, and are stretched where texts become
 #   [longer](rope.py#a-longer-reach) than in training.
+# - **Side by side.** [Five ways](sinusoidal.py#longer-texts) to tell positions, in texts up to
+#   four times as long as in training.
 # - **No positions at all.** Under a causal mask a model can learn to count. On small tasks of
 #   reasoning, models without positions extrapolated better than those with ALiBi or with rotary
 #   positions (Kazemnejad 2023, [arXiv](https://arxiv.org/abs/2305.19466)).

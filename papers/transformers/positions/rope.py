@@ -172,8 +172,7 @@ def angles(
     $$
 
     Fast pairs tell neighbours apart, slow ones paragraphs. These are the speeds of
-    [sines and cosines](../transformer.py#where-a-token-stands), which are added where this
-    multiplies.
+    [sines and cosines](sinusoidal.py), which are added where this multiplies.
 
     `positions` must be in single precision at least: in bf16, whole numbers above 256 are rounded.
     """
@@ -478,8 +477,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   was trained on when its pairs turn more slowly: all of them alike in position interpolation
 #   (Chen 2023, [arXiv](https://arxiv.org/abs/2306.15595)), mostly the slow ones in YaRN (Peng 2023,
 #   [arXiv](https://arxiv.org/abs/2309.00071)). LLaMA 3 raises `base` to 500,000.
-# - **Without training** for it, longer texts are read worse: [here](alibi.py#training) rotary
-#   positions stand beside ALiBi.
+# - **Without training** for it, longer texts are read worse:
+#   [here](sinusoidal.py#longer-texts) rotary positions stand beside four others.
+# - **Values, too.** [RoPER](roper.py) turns them as well, and turns the result back.
 
 if __name__ == "__main__":
     main(train, data=TEXTS)
