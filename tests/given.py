@@ -25,11 +25,12 @@ def quiet(folder: Path, **more: Any) -> Options:
 
 @dataclass
 class Told:
-    """What a loop tells its run: its length and what a checkpoint holds, losses, and clipping."""
+    """What a loop tells its run: how long it is, what a checkpoint holds, losses and steps."""
 
     loops: list[tuple[int, list[str]]] = field(default_factory=list)
     losses: dict[str, list[float]] = field(default_factory=dict)
     clips: set[float | None] = field(default_factory=set)
+    decays: set[float] = field(default_factory=set)
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> Told:
@@ -46,6 +47,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Told:
 
     def step(run: Run, optimizer: Any, clip: float | None = None) -> None:
         told.clips.add(clip)
+        told.decays |= {group.get("weight_decay", 0) for group in optimizer.param_groups}
         update(run, optimizer, clip)
 
     monkeypatch.setattr(Run, "steps", loop)

@@ -212,7 +212,7 @@ def gelu(x: Tensor) -> Tensor:
     r"""
     ## The average
 
-    With probability $\Phi(x)$ the random gate gives $x$, and otherwise nothing:
+    The random gate passes $x$ with probability $\Phi(x)$ and otherwise nothing:
 
     $$
     \begin{aligned}

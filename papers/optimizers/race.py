@@ -1,7 +1,7 @@
 r"""
 ---
 title: A race of nine optimizers
-summary: Nine optimizers on two small tasks, each at its best of three rates, and what is a tie.
+summary: Nine optimizers on two small tasks, each at the best of three rates, and what is chance.
 needs:
   - optimizers/sgd
   - optimizers/adam
@@ -16,12 +16,14 @@ figure:
   file: figures/race.svg
   alt: >-
     Above, the course of the race in five boxes: three rates for each optimizer, a network for each
-    on a held-out seed, the best rate on the half that chooses, and one network with that rate on
-    another seed, which is measured on the half that counts. Below, bars show how many numbers each
-    optimizer keeps for a weight. SGD, Lion and Muon keep one, AMSGrad keeps three, all others two.
+    of them on a held-out seed, the best rate on the half that chooses, and one network with that
+    rate on another seed, which is measured on the half that counts. Below, bars show how many
+    numbers each optimizer keeps for a weight: SGD, Lion and Muon one, AMSGrad three, all others
+    two.
   caption: >-
-    What chooses does not count: another seed and another half of the data. Below, what the race
-    does not measure. The bars are counted by `memory` in the optimizers' own states.
+    The seed and the half of the data that choose a rate are not those that count. Below, what the
+    race does not measure: how many numbers each optimizer keeps for a weight, counted by `memory`
+    in its own state.
 metrics:
   sgd: {name: SGD with momentum, unit: nats, better: lower}
   adam: {name: Adam, unit: nats, better: lower}
@@ -97,14 +99,14 @@ claims:
 
 # A race of nine optimizers
 
-Each page of this topic has its own run, and each compares its optimizer with a few others, on a
-task that suits the question. Here all of them run one race: the same network, the same batches, the
+Each page of this topic has its own run and compares its optimizer with a few others, on a task that
+suits the question. Here all of them run one race, with the same network, the same batches and the
 same number of steps, once on digits and once on text.
 
-Most papers on optimizers show their own as the best. Schmidt and others (2020,
+Most papers on optimizers find their own to be the best. Schmidt and others (2020,
 [arXiv](https://arxiv.org/abs/2007.01547)) ran fifteen of them on eight tasks and found no clear
-winner. What looked like one was often a matter of tuning: who searches longer for a good learning
-rate finds a better one. So here every optimizer has three rates, equally far apart.
+winner. A winner may owe its place to tuning: whoever searches longer for a good learning rate finds
+a better one. So here every optimizer gets three rates, equally far apart.
 
 Two small tasks can't say which optimizer is best, and this page does not try to. It shows what
 comes out when all of them get the same little care, and how much of that is chance.
@@ -147,14 +149,14 @@ Weights = Iterable[Tensor]
 # ## The entries
 #
 # Each optimizer with its middle rate, and how it is made from weights, a rate and a decay. The
-# middle rates are round numbers, from a trial with another seed. A sign moves each weight by the
-# full rate, so that Lion has a quarter of Adam's rate, and Sophia, of whose steps many are clipped,
-# a half. Muon has its size matched to Adam's, and Adam's rate.
+# middle rates are round numbers from a trial with another seed. Lion moves each weight by the full
+# rate, so it gets a quarter of Adam's rate. Sophia clips many of its steps to the full rate, and
+# gets half of Adam's. Muon's steps are scaled to the size of Adam's, so it gets the same rate.
 #
-# The second factor of all that have one is 0.99. The usual 0.999 remembers for longer than a race
-# lasts. Sophia's is 0.9, since it is applied every five steps.
+# The second decay factor is 0.99 wherever there is one, since the usual 0.999 remembers for longer
+# than a race lasts. Sophia's is 0.9, since it is applied only every five steps.
 #
-# AdamW, Lion, Sophia and Muon let weights decay, by the same share.
+# AdamW, Lion, Sophia and Muon let weights decay, all by the same share.
 Maker = Callable[[Weights, float, float], torch.optim.Optimizer]
 ENTRIES: dict[str, tuple[float, Maker]] = {
     "sgd": (0.1, lambda theta, lr, _: SGD(theta, lr, momentum=0.9)),
@@ -181,9 +183,9 @@ def entered(key: Key, model: nn.Module, decay: float) -> list[torch.optim.Optimi
     r"""
     ### Muon has a companion
 
-    It takes the matrices of hidden layers, and AdamW the rest, at the same rate. Of GPT-2 that is
-    [what its page says](muon.py#which-weights), of a plain network all matrices but the first and
-    the last.
+    Muon takes the matrices of hidden layers, and AdamW takes the rest, at the same rate. In GPT-2
+    these matrices are [the ones that Muon's page names](muon.py#which-weights), and in a plain
+    network all but the first and the last.
     """
     (name, lr), make = key, ENTRIES[key[0]][1]
     if name != "muon":
@@ -202,7 +204,7 @@ def memory(name: str) -> float:
     r"""
     ### What they keep
 
-    Numbers for each weight of a matrix, after a step.
+    How many numbers an optimizer keeps for each weight of a matrix, after a step.
     """
     theta = torch.zeros(4, 5, requires_grad=True)
     optimizer = ENTRIES[name][1]([theta], 0.1, 0.0)
@@ -246,7 +248,7 @@ class Digits:
     A plain network without norms, as on [Adam's page](adam.py#the-network). Of the digits that are
     not trained on, one half chooses and one half counts.
 
-    First weights and batches follow from a seed that we give, since a race has two.
+    The first weights and the batches follow from a seed that we pass, since a race has two seeds.
     """
 
     def __init__(self, config: Config, run: Run, seed: int) -> None:
@@ -254,7 +256,8 @@ class Digits:
         images, labels = data.images.flatten(1), data.labels
         told = config.batch, run.device, run.group, seed
         self.batches: Batches | Windows = Batches((images[:1300], labels[:1300]), *told)
-        halves = zip(images[1300:].tensor_split(2), labels[1300:].tensor_split(2), strict=True)
+        # By turns: the last of them are harder than those before, for every optimizer.
+        halves = [(images[at::2], labels[at::2]) for at in (1300, 1301)]
         self.halves: list[Any] = [(x.to(run.device), y.to(run.device)) for x, y in halves]
 
     def network(self) -> nn.Module:
@@ -276,7 +279,7 @@ class Language(Digits):
     ## Language
 
     One block of [GPT-2](../transformers/gpt2.py). The last tenth of the text is held out, again in
-    halves.
+    two halves.
     """
 
     def __init__(self, config: Config, run: Run, seed: int) -> None:
@@ -303,9 +306,9 @@ def compete(
     r"""
     ## A race
 
-    All start with the same weights and see the same batches. The rate of all falls along one
-    cosine. An estimate of Sophia's is one more pass forward and back every five steps, a fifth of
-    its work, and is not counted as a step.
+    All networks start with the same weights and see the same batches, and all rates fall along the
+    same cosine. For its estimates Sophia needs one more forward and backward pass every five steps,
+    a fifth more work, which is not counted as a step.
     """
     first = task.first()
     models = {key: copy.deepcopy(first) for key in keys}
@@ -351,15 +354,14 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## The race
 
-    First all optimizers train with all three rates, on a seed that is held out, and the half that
-    chooses says which rate is best. Then each trains once more with that rate, on the run's own
-    seed, and is measured on the half that counts. So a lucky rate does not count with its luck.
+    First all optimizers train with all three rates, on a held-out seed, and the half that chooses
+    says which rate is best. Then each trains once more with that rate, on the run's own seed, and
+    is measured on the half that counts. So a rate that was lucky does not count with its luck.
 
-    On digits most of what the table shows is chance: seeds differ by more than optimizers do. Only
-    Lion falls behind. The list below shows why, for the first seed: its highest rate is the best on
-    the held-out seed, and is too high for the seed that counts. On language Muon is ahead on each
-    seed. Adam, AdamW, AMSGrad and AdaBelief follow close together. RAdam and Lion are behind them,
-    and on one seed of three far behind. SGD and Sophia come last.
+    On digits Muon and RAdam are close together and ahead of all others on each seed, and Lion is
+    last on each. The order of the other six is mostly chance, since seeds change it. On language
+    Muon is ahead on each seed. Adam, AdamW, AMSGrad and AdaBelief follow close together. RAdam and
+    Lion are behind them, and on one seed of three far behind. SGD and Sophia come last.
     """
     run = Run(config, options)
     kind = Language if config.language else Digits
@@ -385,8 +387,9 @@ def tied(counted: dict[str, float], within: float = 0.02) -> int:
     r"""
     ### What is a tie
 
-    How many end within 0.02 nats of the best, the best included. It is one run, so even more than
-    these may change places with another seed. The table below has the spread over three.
+    How many optimizers end within 0.02 nats of the best, the best included. This is one run, and
+    with another seed even more than these may change places. The table below has the spread over
+    three seeds.
     """
     return sum(loss <= min(counted.values()) + within for loss in counted.values())
 
@@ -396,7 +399,7 @@ def edges(chosen: dict[Key, float]) -> int:
     ### At the edge
 
     Where the lowest or the highest of the rates is the best, a fourth might have been better. So we
-    count these.
+    count these cases.
     """
     found = 0
     for name in ENTRIES:
@@ -417,13 +420,15 @@ def table(chosen: dict[Key, float]) -> str:
 
 # ## What to take from it
 #
-# - **Ask for the baseline's tuning.** Three rates for each is little, and it is equal. Schmidt and
-#   others find that trying several optimizers with their defaults does about as well as tuning one
-#   of them.
-# - **Ask for the seeds.** A difference that is smaller than the spread over seeds is none.
-# - **Ask for the size.** What is best at thirty thousand weights need not be at a billion. Wen and
-#   others (2025, [arXiv](https://arxiv.org/abs/2509.02046)) find that what is gained over AdamW
-#   becomes less as models grow.
+# - **Ask for the baseline's tuning.** Three rates for each optimizer are few, but they are equally
+#   many. Schmidt and others find that trying several optimizers with their defaults works about as
+#   well as tuning one of them.
+# - **Ask for the seeds.** A difference that is smaller than the spread over seeds shows nothing.
+# - **Ask for the split.** In a first version of this race the two halves of the digits were not
+#   alike, and a rate that was chosen on one of them left Lion far behind on the other.
+# - **Ask for the size.** What is best at twenty thousand weights need not be best at a billion. Wen
+#   and others (2025, [arXiv](https://arxiv.org/abs/2509.02046)) find that the gain over AdamW
+#   shrinks as models grow.
 
 if __name__ == "__main__":
     main(train)

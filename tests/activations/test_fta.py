@@ -83,9 +83,9 @@ def test_the_layer_tiles_from_minus_its_reach() -> None:
 
 
 def test_the_layer_in_the_middle_of_a_network() -> None:
-    network, x = Network(TINY), torch.rand(9, 1) * 2 - 1
+    network, x = Network(replace(TINY, reach=0.6, eta=0.2)), torch.rand(9, 1) * 2 - 1
     z = network.second(network.first(x).relu())
-    theirs = network.out(fta(z, tiling(-1, 1, 8), 0.25, 0.1))
+    theirs = network.out(fta(z, tiling(-0.6, 0.6, 8), 0.15, 0.2))
     torch.testing.assert_close(network(x), theirs)
     plain = Network(replace(TINY, unit="relu"))
     stack = nn.Sequential(plain.first, nn.ReLU(), plain.second, nn.ReLU(), plain.out)
@@ -193,20 +193,20 @@ def test_a_stream_is_near_one_place(share: float) -> None:
 
 
 def test_cosines_are_those_of_gradients() -> None:
-    """Of a network with two weights, where they can be written down."""
+    """Of a network with three weights, where they can be written down."""
 
-    class Line(nn.Module):
+    class Parabola(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.w, self.b = nn.Parameter(torch.tensor(0.3)), nn.Parameter(torch.tensor(0.1))
+            self.a, self.b, self.c = (nn.Parameter(torch.tensor(w)) for w in (0.3, 0.1, -0.2))
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.w * x + self.b
+            return self.a * x**2 + self.b * x + self.c
 
     x = torch.tensor([[-1.0], [0.5], [2.0]])
-    rows = torch.cat([x, torch.ones(3, 1)], 1)
+    rows = torch.cat([x**2, x, torch.ones(3, 1)], 1)
     theirs = nn.CosineSimilarity(-1)(rows[:, None], rows[None])
-    torch.testing.assert_close(alike(Line(), x), theirs)
+    torch.testing.assert_close(alike(Parabola(), x), theirs)
 
 
 def test_interference_is_that_of_distant_inputs() -> None:
@@ -248,11 +248,15 @@ def test_the_picture_has_both_curves_at_their_heights() -> None:
 # Training
 
 
-@pytest.mark.parametrize(("unit", "shuffled"), [("fta", False), ("relu", False), ("fta", True)])
+@pytest.mark.parametrize(
+    ("unit", "shuffled", "lr"), [("fta", False, 0.03), ("relu", False, 0.03), ("fta", True, 0.3)]
+)
 def test_training_is_the_plain_loop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: page.Unit, shuffled: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: page.Unit, shuffled: bool, lr: float
 ) -> None:
-    config = replace(TINY, unit=unit, shuffled=shuffled, lr=0.3)
+    """The lower rate is the best one, but for the last case."""
+    # The edge is so wide that some features are below zero.
+    config = replace(TINY, unit=unit, shuffled=shuffled, lr=lr, reach=2.5, eta=1.3)
     seen: dict[str, Any] = {"x": [], "shares": []}
 
     def spy(config: Config, share: float, generator: torch.Generator) -> Tensor:
@@ -267,16 +271,16 @@ def test_training_is_the_plain_loop(
     assert (tmp_path / "result.json").is_file()
     # A checkpoint of either loop holds all that it trains.
     assert watch.loops == [(3, ["model", "optimizer"])] * 4
-    assert watch.clips == {None}
+    assert (watch.clips, watch.decays) == ({None}, {0})
     assert seen["shares"] == pytest.approx([(2 * i + 1) / 12 for i in range(6)] * 2)
 
     torch.manual_seed(7)
     places = torch.linspace(-1, 1, 64)[:, None]
     cosines = alike(Network(config), places)
     told, losses = [], []
-    for at, lr in enumerate((0.3, 0.1)):
+    for at, tried in enumerate((lr, lr / 3)):
         model, sheets = Network(config), []
-        plain = torch.optim.Adam(model.parameters(), lr)
+        plain = torch.optim.Adam(model.parameters(), tried)
         for step, x in enumerate(seen["x"][6 * at : 6 * at + 6]):
             plain.zero_grad()
             loss = (model(x) - torch.sin(2 * torch.pi * x)).square().mean()
@@ -287,7 +291,7 @@ def test_training_is_the_plain_loop(
                 first = error(model, -1, 0)
             if step in (2, 5):
                 sheets.append(drawn(model))
-        last = {"rate": lr, "first_half": first, "kept": error(model, -1, 0)}
+        last = {"rate": tried, "first_half": first, "kept": error(model, -1, 0)}
         last |= {"error": error(model, -1, 1), "interference": interference(cosines)}
         last["active"] = (model.hidden(places) != 0).float().mean().item()
         told.append((last, sheets))

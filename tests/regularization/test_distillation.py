@@ -241,7 +241,7 @@ def test_training_is_two_plain_loops(
     assert (tmp_path / "result.json").is_file()
     # A checkpoint of either loop holds all that it trains.
     assert told.loops == [(total, ["model", "optimizer"]) for total in (2, 3)]
-    assert told.clips == {None}
+    assert (told.clips, told.decays) == ({None}, {0})
 
     images, labels = digits().images, digits().labels
     (taught, names), (shown, answers) = seen["data"]
