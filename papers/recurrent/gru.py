@@ -337,8 +337,8 @@ class Reader(Adder):
     r"""
     ## A model that answers at the end
 
-    The [model of the LSTM's page](lstm.py#a-model-that-answers-at-the-end), with its LSTM, its
-    plain network, or one of ours.
+    The [model of the LSTM's page](lstm.py#a-model-that-answers-at-the-end), with one of our layers,
+    or with its plain network or its LSTM, whose input gates start nearly shut.
     """
 
     def __init__(self, config: Config) -> None:
