@@ -225,6 +225,14 @@ def test_what_is_cut_is_not_seen() -> None:
     assert loss_in_pieces(model, tokens, 24) == pytest.approx(whole)
 
 
+def test_whole_pieces_of_every_length_are_read() -> None:
+    """And enough of them: of the longest, ten at least."""
+    longest = 8 * Config().context
+    assert alibi.READ % longest == 0
+    assert alibi.READ // longest >= 10
+    assert len(text("docs")) // 10 > alibi.READ
+
+
 def test_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alibi, "READ", 48)
     tokens = torch.randint(V, (100,))
