@@ -230,7 +230,9 @@ def test_in_16_bits_the_kernels_err_less(tmp_path: Path) -> None:
 
 
 def test_shape_comments(tmp_path: Path) -> None:
+    # Small tensors are compared with the record, and where the output is to be written there is
+    # anything at first.
     with check_shapes("papers/transformers/flash_triton.py"):
         for kind in ("kernel", "plain"):
-            config = Config(attention=kind, heads=2, width=16, tile=16, length=17, texts=1)  # type: ignore[arg-type]
+            config = Config(attention=kind, heads=5, width=16, tile=16, length=17, texts=1)  # type: ignore[arg-type]
             measure(config, quiet(tmp_path / kind))
