@@ -55,7 +55,7 @@ def test_marian_has_the_sines_first() -> None:
 
 
 def test_whisper_ends_at_the_slowest_speed() -> None:
-    """Of which a tenth of a wave is a thousand tokens or 1,037, with 256 speeds."""
+    """Ours stops one of 256 speeds before it."""
     theirs, ours = whispers(2, 512), sinusoids(2, 512)
     ratio = theirs[1, 255].item() / 1e-4
     assert ratio == pytest.approx(1, abs=1e-4)

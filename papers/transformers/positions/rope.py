@@ -48,7 +48,7 @@ claims:
     within: 0.001
     note: "with each seed the two are equal to four digits; but the seeds differ by more than 0.001"
   - what: with sines and cosines it is not
-    paper: "they are absolute positions (section 2.2)"
+    paper: "not compared there: they are absolute positions"
     run: rotary
     control: sines and cosines
     metric: moved
@@ -60,13 +60,13 @@ claims:
     metric: near
     margin: 0.05
   - what: and better than with learned positions
-    paper: "pre-training converges faster than BERT's, which learns its positions (figure 3)"
+    paper: "pre-training converges faster than BERT's, which learns its positions"
     run: rotary
     control: learned
     metric: near
     margin: 0.05
   - what: it translates better than the Transformer
-    paper: "a BLEU of 27.5 for 27.3, from English to German (table 1)"
+    paper: "a slightly higher BLEU from English to German"
     note: "not run here"
 deviations:
   - what: pairs of features that turn together
@@ -263,9 +263,11 @@ def decay(distances: Tensor, D: int, base: float = 10_000.0) -> Tensor:
     differ and they cancel. Section 3.4.3 sums by parts and finds the bound
 
     $$
+    \begin{aligned}
     \Bigl| \sum_{i=0}^{d/2-1} h_i \, e^{\mathrm{i} (m-n) \theta_i} \Bigr|
-    \le \max_i |h_{i+1} - h_i| \, \sum_{j=1}^{d/2} |S_j|, \qquad
-    S_j = \sum_{i=0}^{j-1} e^{\mathrm{i} (m-n) \theta_i},
+    &\le \max_i |h_{i+1} - h_i| \, \sum_{j=1}^{d/2} |S_j|, \\
+    S_j &= \sum_{i=0}^{j-1} e^{\mathrm{i} (m-n) \theta_i},
+    \end{aligned}
     $$
 
     with $h_{d/2} = 0$. What we compute is the last sum as a share of what it is at distance zero.
@@ -286,8 +288,8 @@ class Stretch:
     ## A longer reach
 
     Past the texts of its training a model meets angles between slow pairs that it has never seen.
-    So models are trained on a little more text, and longer one, for which the slow pairs are slowed
-    down. In LLaMA 3.1 a pair that makes fewer than `low` turns in the short context becomes
+    So models are trained a little more, on longer texts, with the slow pairs slowed down further.
+    In LLaMA 3.1 a pair that makes fewer than `low` turns in the short context becomes
     `factor` times slower, one that makes more than `high` turns stays as it is, and between the two
     the speed is interpolated. The released settings say so; the papers do not.
     """
@@ -471,8 +473,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
-# - **Nearly everywhere.** GPT-J and GPT-NeoX turn a quarter of the features or less,
-#   [LLaMA](../llama.py) all of them, and with it most open models since.
+# - **Nearly everywhere.** GPT-J and GPT-NeoX turn a quarter of the features of a head,
+#   [LLaMA](../llama.py) all of them, and most open models have followed it.
 # - **Longer contexts.** After a little more training, a model reads many times the tokens that it
 #   was trained on when its pairs turn more slowly: all of them alike in position interpolation
 #   (Chen 2023, [arXiv](https://arxiv.org/abs/2306.15595)), mostly the slow ones in YaRN (Peng 2023,

@@ -96,7 +96,7 @@ deviations:
   - what: the slowest speed
     paper: "nearly 1/10000 (section 3.5)"
     ours: as the paper
-    others: "tensor2tensor, fairseq and Whisper: 1/10000"
+    others: "tensor2tensor and Whisper: 1/10000"
     matters: "for loading weights"
     test: test_whisper_ends_at_the_slowest_speed
   - what: size of the positions
