@@ -39,8 +39,8 @@ figure:
     One tile of scores at a time is made, folded into what is kept for its rows, and forgotten. The
     tiles that are crossed out hold nothing that a causal query may see, and are never made.
 metrics:
-  difference: {name: "largest difference from torch's attention", better: lower}
-  gradient_difference: {name: "largest difference of a gradient", better: lower}
+  difference: {name: "largest difference from torch's attention", better: lower, scale: log}
+  gradient_difference: {name: "largest difference of a gradient", better: lower, scale: log}
   growth: {name: "memory at twice the length, in times that at the length", better: lower}
   kib_per_token: {name: "memory for each token at the greatest length", unit: KiB, better: lower}
   mib: {name: "memory of forward and backward pass at a growing length", unit: MiB, better: lower}

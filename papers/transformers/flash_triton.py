@@ -33,8 +33,9 @@ figure:
     What one program of each kernel goes through, and what it alone writes. Each program is one of
     many that run at the same time.
 metrics:
-  difference: {name: "largest difference from torch's attention in double precision", better: lower}
-  gradient_difference: {name: "largest difference of a gradient", better: lower}
+  difference: {name: "largest difference from torch's attention in double precision", better: lower,
+    scale: log}
+  gradient_difference: {name: "largest difference of a gradient", better: lower, scale: log}
   error: {name: "root mean square error of the output", better: lower}
   gradient_error: {name: "root mean square error of the gradients", better: lower}
 runs:
@@ -427,7 +428,7 @@ def measure(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
-# - **Both directions.** On an H100, whose tensor cores work on their own while others compute, the
+# - **Overlap.** On an H100, whose tensor cores work on their own while others compute, the
 #   exponentials of one tile overlap with the products of another (Shah 2024,
 #   [arXiv](https://arxiv.org/abs/2407.08608)).
 # - **Masks of one's own.** FlexAttention writes such a kernel around a function of the score
