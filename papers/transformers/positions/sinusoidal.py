@@ -54,7 +54,7 @@ claims:
     control: learned
     metric: once
     within: 0.05
-    note: "the means are close, but the seeds of either vary by about as much as is allowed"
+    note: "the means are close, but the seeds vary too much to exclude a larger difference"
   - what: beyond them, sines and cosines do better than vectors that were never learned
     paper: "they may extrapolate to longer sequences (section 3.5)"
     run: sines and cosines
@@ -165,8 +165,11 @@ def shift(offset: float, C: int, dtype: torch.dtype = torch.float32) -> Tensor:
     [Transformer](../transformer.py#where-a-token-stands):
 
     $$
-    PE_{(pos,\, 2i)} = \sin(pos \; \theta_i), \qquad PE_{(pos,\, 2i+1)} = \cos(pos \; \theta_i),
-    \qquad \theta_i = 10000^{-2i/d_{\text{model}}}.
+    \begin{aligned}
+    PE_{(pos,\, 2i)} &= \sin(pos \; \theta_i), \qquad
+    \theta_i = 10000^{-2i/d_{\text{model}}}, \\
+    PE_{(pos,\, 2i+1)} &= \cos(pos \; \theta_i).
+    \end{aligned}
     $$
 
     To go $k$ positions further turns each hand by $k \theta_i$, wherever it stood. So there is one
@@ -213,8 +216,8 @@ class Config(alibi.Config):
     ## Configuration
 
     The model of the page on [ALiBi](alibi.py#configuration), with places for texts four times as
-    long as those in training. Only learned vectors need to be told. Of these, three quarters are
-    never learned.
+    long as those in training. Only learned vectors need to know how many there are, and three
+    quarters of these are never learned.
     """
 
     context: int = 256
