@@ -256,7 +256,7 @@ class Digits:
         images, labels = data.images.flatten(1), data.labels
         told = config.batch, run.device, run.group, seed
         self.batches: Batches | Windows = Batches((images[:1300], labels[:1300]), *told)
-        # By turns: the last of them are harder than those before, for every optimizer.
+        # Every other one, since the last digits are harder than those before, for all optimizers.
         halves = [(images[at::2], labels[at::2]) for at in (1300, 1301)]
         self.halves: list[Any] = [(x.to(run.device), y.to(run.device)) for x, y in halves]
 

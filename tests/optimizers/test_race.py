@@ -34,6 +34,7 @@ from papers.optimizers.race import (
     tied,
     train,
 )
+from papers.optimizers.sophia import gauss_newton_bartlett
 from papers.tools.shapes import check_shapes
 from papers.transformers import gpt2
 from papers.transformers.gpt2 import GPT2, held_out
@@ -222,6 +223,50 @@ def test_what_they_keep() -> None:
         **{"sgd": 1, "adam": 2, "adamw": 2, "amsgrad": 3, "radam": 2, "adabelief": 2},
         **{"lion": 1, "sophia": 2, "muon": 1},
     }
+
+
+def test_what_they_remember() -> None:
+    model = network(6, 3)
+    for name in NAMES:
+        optimizer = entered((name, 0.1), model, 0.0)[0]
+        (group,) = optimizer.param_groups
+        if name == "sgd":
+            assert group["momentum"] == 0.9
+        elif name == "muon":
+            assert isinstance(optimizer, Muon)
+            assert (group["betas"][0], optimizer.convention) == (0.95, "moonshot")
+        else:
+            assert group["betas"] == ((0.96, 0.9) if name == "sophia" else (0.9, 0.99))
+
+
+def test_sophia_estimates_every_five_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate of a step follows its estimate, since Sophia runs alone."""
+    course: list[Any] = []
+
+    def estimate(*given: Any) -> Any:
+        course.append("estimate")
+        return gauss_newton_bartlett(*given)
+
+    def rate(step: int, *rest: Any) -> float:
+        course.append(step)
+        return 0.001
+
+    monkeypatch.setattr(race, "gauss_newton_bartlett", estimate)
+    monkeypatch.setattr(race, "cosine", rate)
+    config = replace(SMALL, steps=12)
+    run = Run(config, quiet(tmp_path))
+    race.compete(run, config, race.Digits(config, run, 0), [("sophia", 0.001)])
+    after = [course[at + 1] for at, what in enumerate(course) if what == "estimate"]
+    assert after == [0, 5, 10]
+    assert [step for step in course if step != "estimate"] == list(range(12))
+
+
+def test_halves_of_digits_take_turns_and_train_nobody(tmp_path: Path) -> None:
+    task = race.Digits(SMALL, Run(SMALL, quiet(tmp_path)), 0)
+    data = digits()
+    for half, (x, y) in enumerate(task.halves):
+        torch.testing.assert_close(x, data.images.flatten(1)[1300 + half :: 2])
+        assert torch.equal(y, data.labels[1300 + half :: 2])
 
 
 def test_four_of_them_let_weights_decay() -> None:
