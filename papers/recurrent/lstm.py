@@ -602,7 +602,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # - **The loop went.** [Attention](../transformers/attention.py) connects any two steps directly,
 #   and all at once. It pays with a past that it has to keep whole, where a cell has one state of
 #   fixed size. So there are cells again, with exponential gates (xLSTM, Beck 2024,
-#   [arXiv](https://arxiv.org/abs/2405.04517)).
+#   [arXiv](https://arxiv.org/abs/2405.04517)), and recurrences without a nonlinearity, which can
+#   be computed for all steps at once ([Mamba](../transformers/linear_time/mamba.py)).
 
 if __name__ == "__main__":
     main(train)

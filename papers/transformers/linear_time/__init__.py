@@ -14,4 +14,6 @@ is erased.
 
 - [Fast weights](fast_weights.py): attention without the softmax is a matrix that is written to. It
   holds as many keys as it has features, and the delta rule lets it correct what it has stored.
+- [Mamba](mamba.py): a recurrence that is linear in its state, with coefficients that depend on the
+  token.
 """

@@ -503,8 +503,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   2024, [arXiv](https://arxiv.org/abs/2406.06484)).
 # - **Forgetting.** A memory that only corrects still fills up. With a gate it also fades (Gated
 #   DeltaNet, Yang 2024, [arXiv](https://arxiv.org/abs/2412.06464)).
-# - **Selective states.** Mamba comes from another side, from differential equations, and arrives
-#   at a similar recurrence (Gu 2023, [arXiv](https://arxiv.org/abs/2312.00752)).
+# - **Selective states.** [Mamba](mamba.py) comes from another side, from differential equations,
+#   and arrives at a similar recurrence.
 
 if __name__ == "__main__":
     main(train)

@@ -18,8 +18,9 @@ WEIGHTS = [[0.1, 0.6, 0.2, 0.4, 0.1], [0.5, 0.2, 0.7, 0.1, 0.3], [0.2, 0.3, 0.1,
 
 
 def step(sheet: Sheet) -> None:
-    matrix = tensor(sheet, "attention", (66, 40), WEIGHTS, 18, link="a-sum-as-memory")
-    sheet.text("W", (matrix.centre[0], 28))
+    matrix = tensor(sheet, "attention", (66, 40), WEIGHTS, 18)
+    with sheet.link("a-sum-as-memory"):
+        sheet.text("W", (matrix.centre[0], 28))
     key = block(sheet, "linear", "k", (24, matrix.centre[1]), 34)
     minus = sign(sheet, "-", (206, matrix.centre[1]))
     value = block(sheet, "linear", "v", (206, 24), 34)
