@@ -572,6 +572,8 @@ def table(config: Config, grids: dict[str, Tensor]) -> str:
 #   length does matter, AdamW bounds it: if it converges on the full batch, then to the least loss
 #   with no weight above $1 / \lambda$, in PyTorch's units (Xie and Li, 2024,
 #   [arXiv](https://arxiv.org/abs/2404.04454)).
+# - **What it decides.** On small tables of arithmetic, whether a network that knows its training
+#   set by heart goes on to find the rule ([grokking](../language/grokking.py)).
 # - **How much of it.** The weights are an average over about the last $1 / \lambda$ updates, in our
 #   units. Wang and Aitchison (2024, [arXiv](https://arxiv.org/abs/2405.13698)) find that counted
 #   in epochs the best such span stays about the same, so that the best $\lambda$ falls as one over

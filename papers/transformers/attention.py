@@ -390,7 +390,8 @@ class Recall(nn.Module):
     position the symbol just before it. In the second, a query looks for the position that holds
     a copy of its own symbol, and reads the value there. The second head is known as an
     *induction head*, and the two together as an induction circuit
-    ([Olsson 2022](https://arxiv.org/abs/2209.11895)).
+    ([Olsson 2022](https://arxiv.org/abs/2209.11895)). How they come into being is told on
+    [a page of their own](../language/induction_heads.py).
 
     Each layer adds what it found to what was there, and normalises:
     $\operatorname{LayerNorm}(x + \operatorname{Sublayer}(x))$, as in section 3.1. The other
