@@ -16,4 +16,6 @@ is erased.
   holds as many keys as it has features, and the delta rule lets it correct what it has stored.
 - [Mamba](mamba.py): a recurrence that is linear in its state, with coefficients that depend on the
   token.
+- [Gated DeltaNet](gated_delta.py): the delta rule in a memory that also fades, computed chunk by
+  chunk.
 """

@@ -314,7 +314,7 @@ def delta_rule(
     part of the difference is written.
 
     Each step depends on what the memory holds, so this is no sum over tokens. It can be computed
-    in chunks all the same (Yang 2024, [arXiv](https://arxiv.org/abs/2406.06484)).
+    [in chunks](gated_delta.py#in-chunks) all the same.
     """
     W = empty(k, v)[0] if W is None else W  # (..., D, M)
     read_out = []
@@ -501,8 +501,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # - **Keys of length one.** Instead of being positive and summing to one, keys are now scaled to
 #   length 1, so that a rate of 1 overwrites, and the rule is computed in chunks (DeltaNet, Yang
 #   2024, [arXiv](https://arxiv.org/abs/2406.06484)).
-# - **Forgetting.** A memory that only corrects still fills up. With a gate it also fades (Gated
-#   DeltaNet, Yang 2024, [arXiv](https://arxiv.org/abs/2412.06464)).
+# - **Forgetting.** A memory that only corrects still fills up. With a gate it also fades, as in
+#   [Gated DeltaNet](gated_delta.py).
 # - **Selective states.** [Mamba](mamba.py) comes from another side, from differential equations,
 #   and arrives at a similar recurrence.
 

@@ -546,8 +546,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   scores fade, and can be computed by products of matrices (Dao 2024,
 #   [arXiv](https://arxiv.org/abs/2405.21060)).
 # - **Writing by the delta rule.** A state space adds to what is there, as
-#   [linear attention](fast_weights.py) does. Gated DeltaNet replaces it (Yang 2024,
-#   [arXiv](https://arxiv.org/abs/2412.06464)).
+#   [linear attention](fast_weights.py) does. [Gated DeltaNet](gated_delta.py) replaces it.
 # - **Hybrids.** Large models have a few layers of attention between many of these, since a state of
 #   fixed size can't hold everything (Jamba, Lieber 2024,
 #   [arXiv](https://arxiv.org/abs/2403.19887)).
