@@ -125,8 +125,8 @@ exercises: [table, waves, strengths]
 Training usually ends when the loss on new examples stops falling, and for good reason: from there
 on it rises, and the network only gets to know its training set by heart. This paper forgot to stop.
 On small tables of arithmetic the training set was known by heart after a short while, and new
-examples were answered no better than by chance, for ten or a thousand times as long. Then, within
-few steps, all of them were right. The authors called that *grokking*, a word for understanding
+examples were answered no better than by chance, for up to a thousand times as long. Then all of
+them came out right. The authors called that *grokking*, a word for understanding
 something through and through.
 
 Two solutions fit the training set: a list of answers, and a rule. The list is easier to find, and
@@ -207,7 +207,10 @@ def waves(P: int) -> Tensor:
     The logit of an answer $c$ is then one more product of the same kind,
 
     $$
-    \cos w_k(a + b - c) = \cos w_k(a + b) \cos w_k c + \sin w_k(a + b) \sin w_k c,
+    \begin{aligned}
+    \cos w_k(a + b - c) = {} &\cos w_k(a + b) \cos w_k c \\
+    &+ \sin w_k(a + b) \sin w_k c,
+    \end{aligned}
     $$
 
     which is largest where $c$ is $a + b$ modulo $p$. For one frequency it is hardly smaller at the
@@ -325,7 +328,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     Look at the curves together. The training loss is gone at once, and the loss on new pairs rises
     far above that of a guess, $\ln p$: the network is sure, and wrong. Long before new answers are
     right, that loss begins to fall, and the cosines begin to grow. So what looks like a
-    sudden insight was being prepared all the time (Nanda 2023).
+    sudden insight was being prepared all the time (Nanda 2023). In our small network it does not
+    even look sudden: once it begins to answer new pairs, it gets better over many hundreds of
+    steps.
     """
     run = Run(config, options)
     P = config.modulus
