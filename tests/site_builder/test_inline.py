@@ -47,3 +47,12 @@ def test_what_cannot_be_read_is_said_at_its_line(tree: Tree) -> None:
     assert (problem.path, problem.line) == ("a.py", 8)
     assert isinstance(problem, Problem)
     assert "Unexpected end of input" in problem.message
+
+
+def test_what_others_do_has_a_column_where_somebody_says_it(tree: Tree) -> None:
+    silent, said = PAGE.format("x"), PAGE.format("x").replace("ours: o", "ours: o, others: as we")
+    root = tree({"a.py": silent, "b.py": said})
+    assert Builder(root, root / "site").build().problems == ()
+    pages = [(root / "site" / name).read_text() for name in ("a.html", "b.html")]
+    assert ["Others" in page for page in pages] == [False, True]
+    assert "as we" in pages[1]
