@@ -460,7 +460,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   weights that write to it, once and for all. Then RMSNorm computes exactly what layer
 #   normalization did (Jiang 2023, [arXiv](https://arxiv.org/abs/2305.14858)).
 # - **What it costs** beside torch's layer is also measured among
-#   [other parts](../training/speed.py#a-norm).
+#   [other parts](../training/speed.py#norms).
 
 if __name__ == "__main__":
     main(train)
