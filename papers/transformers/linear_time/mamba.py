@@ -101,7 +101,7 @@ worked:
       Euler's rule, then the zero-order hold: the two agree where the step is small.
     code: |-
       delta = torch.tensor([[0.001], [0.1], [1.0]])
-      A, b = torch.tensor([[-1.0]]), torch.ones(3, 1)
+      A, b = torch.tensor([[-1.0]]), torch.ones(1)
       discretise(delta, A, b, hold=False)
       discretise(delta, A, b, hold=True)
 exercises: [discretise, recurrence, scan]
