@@ -25,6 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "papers.activations.fta": {"rates": 1},
     "papers.diffusion.ddim": {"number": 2},
     "papers.diffusion.ddpm": {"timesteps": 21, "width": 8},
+    "papers.language.bpe": {"size": 300, "layers": 1},
     "papers.language.induction_heads": {"layers": 1},
     "papers.normalization.compared": {"layers": 1, "width": 8},
     "papers.normalization.deep_norm": {"layers": 2},

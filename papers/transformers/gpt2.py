@@ -421,9 +421,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     r"""
     ## The experiment
 
-    The 40 GB of WebText are beyond a laptop, so we train on the characters of a small text.
-    Its last tenth is held out: there we measure the loss, and its beginning is the prompt that the
-    model continues.
+    The 40 GB of WebText are beyond a laptop, so we train on a small text, and on its characters
+    where the paper has [byte pairs](../language/bpe.py). Its last tenth is held out: there we
+    measure the loss, and its beginning is the prompt that the model continues.
     """
     run = Run(config, options)
     words = text(run.options.data or "docs")

@@ -77,8 +77,8 @@ class BytePairs:
 
     Byte-pair encoding starts from the 256 bytes and joins the most frequent neighbours
     until the vocabulary holds `size` tokens. Starting from bytes, it can write any
-    text, so `encode` never fails. Training is the `tokenizers` library's: the algorithm
-    is not this module's subject.
+    text, so `encode` never fails. Training is the `tokenizers` library's; the algorithm
+    has [a page of its own](../../language/bpe.py).
     """
 
     tokenizer: Tokenizer
