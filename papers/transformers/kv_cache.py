@@ -300,8 +300,8 @@ def measure(config: Config, options: Options | None = None) -> dict[str, float]:
 #   in small pages, as an operating system does (Kwon 2023,
 #   [arXiv](https://arxiv.org/abs/2309.06180)).
 # - **Compression.** DeepSeek-V2 keeps one short vector for each token, from which the keys and
-#   values of all heads are made, and one small rotated key that they share (2024,
-#   [arXiv](https://arxiv.org/abs/2405.04434)).
+#   values of all heads are made, and one small rotated key that they share: its
+#   [latent attention](latent_attention.py).
 
 if __name__ == "__main__":
     main(measure)

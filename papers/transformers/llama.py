@@ -680,10 +680,13 @@ def generate(weights: Path, prompt: tuple[str, ...], writing: Writing = USUAL) -
 #   [arXiv](https://arxiv.org/abs/2309.00071)). LLaMA 3 raises `base` to 500,000.
 # - **Groups everywhere.** In LLaMA 3 even the smallest model has them (2024,
 #   [arXiv](https://arxiv.org/abs/2407.21783)).
+# - **No keys at all in the cache**, but one short vector, from which all heads make theirs:
+#   [latent attention](latent_attention.py).
 # - **Encoders too.** ModernBERT is a [BERT](bert.py) with rotary positions and a gate (Warner 2024,
 #   [arXiv](https://arxiv.org/abs/2412.13663)).
 # - **Many MLPs.** Mixtral has eight in each layer, of which each token uses two (Jiang 2024,
-#   [arXiv](https://arxiv.org/abs/2401.04088)).
+#   [arXiv](https://arxiv.org/abs/2401.04088)); DeepSeek's models have [many small
+#   ones](experts/deepseek.py).
 
 if __name__ == "__main__":
     main(train, data=TEXTS, generate=generate)

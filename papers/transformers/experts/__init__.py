@@ -13,4 +13,6 @@ side. A *router* chooses for each token which of them it passes through, so a mo
 more weights than a token has multiplications.
 
 - [Switch](switch.py): one expert for each token, and a loss that keeps all of them busy.
+- [DeepSeekMoE](deepseek.py): many small ones, one of them for all tokens, and a bias in place of
+  the loss.
 """

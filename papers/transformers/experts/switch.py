@@ -461,8 +461,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   ST-MoE (Zoph 2022, [arXiv](https://arxiv.org/abs/2202.08906)).
 # - **Two again.** Mixtral has eight experts in each layer, of which each token uses two (Jiang
 #   2024, [arXiv](https://arxiv.org/abs/2401.04088)).
-# - **Smaller experts, and more of them**, with one for all tokens: DeepSeekMoE (Dai 2024,
-#   [arXiv](https://arxiv.org/abs/2401.06066)).
+# - **Smaller experts, and more of them**, with one for all tokens and a bias in place of the loss:
+#   [DeepSeekMoE](deepseek.py).
 # - **Nothing is dropped.** With kernels for groups of any size, no expert needs a limit:
 #   MegaBlocks (Gale 2022, [arXiv](https://arxiv.org/abs/2211.15841)).
 
