@@ -40,6 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "papers.regularization.distillation": {"teacher_steps": 1, "teacher_width": 16},
     "papers.regularization.dropout": {"passes": 2, "images": 100, "width": 16},
     "papers.training.data_parallel": {"processes": 2},
+    "papers.training.speed": {"width": 16, "length": 5, "words": 11, "turns": 1},
     "papers.transformers.experts.deepseek": {"layers": 1, "experts": 1},
     "papers.transformers.experts.switch": {"layers": 2, "experts": 2},
     "papers.transformers.flash_attention": {"lengths": 2},

@@ -253,9 +253,10 @@ class Switch(nn.Module):
     multiplied by its probability. It is the sum of equation 2 with a single term:
 
     $$
-    p_i(x) = \frac{e^{h(x)_i}}{\sum_j e^{h(x)_j}},
-    \qquad
+    \begin{gathered}
+    p_i(x) = \frac{e^{h(x)_i}}{\sum_j e^{h(x)_j}}, \\
     y = p_i(x) \, E_i(x), \quad i = \operatorname{argmax}_j \, p_j(x).
+    \end{gathered}
     $$
 
     The softmax is computed in single precision even if all else has 16 bits. In bfloat16 training

@@ -188,12 +188,11 @@ def dpfp(x: Tensor, nu: int) -> Tensor:
     into its positive and its negative part, and takes products of two entries of that vector:
 
     $$
-    \phi_{i, \nu}(k) = r\!\left(\begin{bmatrix} k \\ -k \end{bmatrix}\right)_{i}
-    \, r\!\left(\begin{bmatrix} k \\ -k \end{bmatrix}\right)_{i + \nu},
-    \qquad i = 1, \dots, 2 d_{\text{key}},
+    \phi_{i, \nu}(k) = r_i \, r_{i + \nu}, \qquad
+    r = \operatorname{ReLU}\!\left(\begin{bmatrix} k \\ -k \end{bmatrix}\right),
     $$
 
-    where $r$ is the rectifier and indices go around. With all distances from 1 to $\nu$, there are
+    where $i = 1, \dots, 2 d_{\text{key}}$ and indices go around. With all distances from 1 to $\nu$, there are
     $d_{\text{dot}} = 2 \nu \, d_{\text{key}}$ features. A feature is above zero only for keys in
     one part of the space, where two entries have given signs.
     """
