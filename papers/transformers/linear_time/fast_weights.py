@@ -192,9 +192,9 @@ def dpfp(x: Tensor, nu: int) -> Tensor:
     r = \operatorname{ReLU}\!\left(\begin{bmatrix} k \\ -k \end{bmatrix}\right),
     $$
 
-    where $i = 1, \dots, 2 d_{\text{key}}$ and indices go around. With all distances from 1 to $\nu$, there are
-    $d_{\text{dot}} = 2 \nu \, d_{\text{key}}$ features. A feature is above zero only for keys in
-    one part of the space, where two entries have given signs.
+    where $i = 1, \dots, 2 d_{\text{key}}$ and indices go around. With all distances from 1 to
+    $\nu$, there are $d_{\text{dot}} = 2 \nu \, d_{\text{key}}$ features. A feature is above zero
+    only for keys in one part of the space, where two entries have given signs.
     """
     parts = F.relu(torch.cat([x, -x], dim=-1))  # (..., 2*K)
     return torch.cat([parts * parts.roll(-j, -1) for j in range(1, nu + 1)], -1)  # (..., M)
