@@ -123,7 +123,7 @@ exercises: [table, waves, strengths]
 # Grokking
 
 Training usually ends when the loss on new examples stops falling, and for good reason: from there
-on it rises, and the network only gets to know its training set by heart. This paper forgot to stop.
+on it rises, and the network only gets to know its training set by heart. This paper went on.
 On small tables of arithmetic the training set was known by heart after a short while, and new
 examples were answered no better than by chance, for up to a thousand times as long. Then all of
 them came out right. The authors called that *grokking*, a word for understanding
@@ -162,7 +162,7 @@ def table(P: int) -> tuple[Tensor, Tensor]:
 
     All pairs of numbers below $p$ and their sums modulo $p$, row by row. A network sees some of
     the entries and is asked for the others. It does not know that these are numbers: to it they
-    are symbols without any order, and so it can't be told what it has learned by the digits.
+    are symbols without any order.
     """
     numbers = torch.arange(P)
     pairs = torch.cartesian_prod(numbers, numbers)  # (P*P, 2)
@@ -217,8 +217,8 @@ def waves(P: int) -> Tensor:
     neighbours. A sum over several frequencies falls off at once, since only at the right answer are
     all of them 1.
 
-    We return these cosines for $k = 1 \dots (p-1)/2$ and all distances $d = a + b - c$. Others
-    there are not: for an odd $p$ the frequency $p - k$ gives the same cosine as $k$.
+    We return these cosines for $k = 1 \dots (p-1)/2$ and all distances $d = a + b - c$. There are
+    no others: for an odd $p$ the frequency $p - k$ gives the same cosine as $k$.
     """
     d = torch.arange(P, dtype=torch.float64)
     k = torch.arange(1, (P + 1) // 2, dtype=torch.float64)  # (K,)

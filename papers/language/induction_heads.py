@@ -334,9 +334,8 @@ def copying(model: AttentionOnly) -> Tensor:
 
     It is not enough to look: what is found must become the answer. If a head of the last layer
     looks at a single token, it adds $W_O W_V x$ to the stream, and the last matrix makes logits of
-    that.
-    We do this for each symbol, without a position and without what the layers below would have
-    added, and count the symbols whose own logit is raised most.
+    that. We do this for each symbol, without a position and without what the layers below would
+    have added, and count the symbols whose own logit is raised most.
     """
     layer, norm = list(model.attentions())[-1], model.norms[-1]
     values = layer.value(norm(model.tokens.weight))  # (V, C)

@@ -223,9 +223,9 @@ def nudged(bias: Tensor, load: Tensor, rate: float) -> Tensor:
     r"""
     ## A bias in place of a loss
 
-    After each step of training we look at how many tokens $c_i$ each expert had. Who had more than
-    the mean $\bar c$ gets a lower bias for the next step, and who had fewer a higher one (Wang
-    2024, algorithm 1):
+    After each step of training we look at how many tokens $c_i$ each expert had. One that had more
+    than the mean $\bar c$ gets a lower bias for the next step, and one that had fewer gets a higher
+    one (Wang 2024, algorithm 1):
 
     $$
     b_i \leftarrow b_i + u \operatorname{sign}(\bar c - c_i).
