@@ -41,8 +41,8 @@ claims:
     control: single bytes
     metric: bits_per_byte
     margin: 0.1
-  - what: also where the model of bytes sees as much text at once, with two and a half times as much
-      computation
+  - what: also where the model of bytes sees nearly as much text at once, in two and a half times as
+      many tokens
     paper: our own control
     run: BPE
     control: as much text in single bytes
@@ -55,8 +55,8 @@ claims:
     control: across categories
     metric: bits_per_byte
     margin: 0.02
-    note: "with a vocabulary and a text this small the seeds differ by more than the two; tokens
-      across categories are a little longer, and few words have many versions"
+    note: "with a vocabulary and a text this small the seeds differ by more than the two do; tokens
+      across categories are a little longer, so the same text takes fewer of them"
   - what: "translation gains up to 1.1 BLEU from English to German, and 1.3 to Russian, over
       a dictionary for rare words"
     paper: "abstract"
@@ -65,17 +65,17 @@ deviations:
   - what: what there is before any merge
     paper: the characters of the training text
     ours: the 256 bytes
-    others: "GPT-2, RoBERTa, GPT-4: bytes; LLaMA: characters, and bytes for those not known"
+    others: "GPT-2, RoBERTa, GPT-4: bytes; LLaMA 1 and 2: characters, and bytes for unknown ones"
     matters: "yes: with bytes no text is ever unknown, but a character may take up to four tokens"
     test: test_any_text_comes_back
   - what: where a word ends
-    paper: a mark is added to its last character
+    paper: a mark of its own follows its last character
     ours: the space before a word is part of it
     others: "GPT-2: as ours; LLaMA: a mark in place of the space"
     matters: "yes: the text comes back exactly, spaces and all"
     test: test_nothing_is_lost_where_text_is_cut
   - what: which of several pairs that are equally frequent
-    paper: not said; in its code, the one met first
+    paper: "algorithm 1: the one met first; the released code: the last in order"
     ours: the one with the smallest numbers
     others: "tokenizers: as ours"
     matters: "for equal merges; not for how short texts become"
@@ -118,12 +118,12 @@ long, and the model has to learn to spell before it learns anything else.
 
 Byte-pair encoding lies between. It was a method to compress data (Gage 1994). Start with single
 characters, find the pair of neighbours that occurs most often, and make it a character of its own.
-Do that some thousand times. Frequent words end up as one token, and rare ones as a few pieces that
+Do that thousands of times. Frequent words end up as one token, and rare ones as a few pieces that
 other words share. How long the list becomes is the only thing to decide.
 
-Language models from GPT-2 on start with bytes in place of characters
+GPT-2 and many models after it start with bytes in place of characters
 ([Radford 2019](https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf),
-section 2.2). Every text of the world is bytes, so these tokenizers can write anything. We build
+section 2.2). Any text is bytes, so these tokenizers can write anything. We build
 that one.
 
 | size | meaning |
@@ -163,10 +163,11 @@ def letters() -> dict[int, str]:
     r"""
     ## Bytes that can be read
 
-    Published vocabularies are text files, and half of all bytes can't be printed. So GPT-2 gives
-    each a letter: a byte that is a visible character of Latin-1 is written as that, and all others
-    get the next characters from number 256 on. A space is `Ġ`, which is why so many published
-    tokens begin with it. The numbers of the first 256 tokens follow the same order: 0 is `!`.
+    Published vocabularies are text files, and 68 of the bytes are no visible character. So GPT-2
+    gives each a letter: a byte that is a visible character of Latin-1 is written as that, and all
+    others get the next characters from number 256 on. A space is `Ġ`, which is why so many
+    published tokens begin with it. The numbers of the first 256 tokens follow the same order: 0 is
+    `!`.
     """
     shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), 256)]
     others = [byte for byte in range(256) if byte not in shown]
@@ -208,8 +209,8 @@ def pattern() -> re.Pattern[str]:
     r"""
     ### The rule of GPT-2
 
-    A piece is the end of a contraction, or letters, or digits, or other characters, each with the
-    one space before it. What is left are spaces: all of them but the last, if a word follows, to
+    A piece is the end of a contraction; or it is letters, or digits, or other characters, with the
+    one space before them. What is left are spaces: all of them but the last, if a word follows, to
     which that last one belongs. So `The dog's   12 tails!` is cut into `The`, ` dog`, `'s`, two
     spaces, ` 12`, ` tails` and `!`. The contractions are in lower case only, so `DON'T` is cut into
     `DON`, `'` and `T`. A comment in the released code regrets that.
@@ -499,8 +500,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   knows how likely each way of cutting is (Kudo 2018, [arXiv](https://arxiv.org/abs/1804.10959)).
 # - **Chance.** With merges left out at random in training, a model sees a word cut in
 #   several ways and gets to know its parts (Provilkov 2019, [arXiv](https://arxiv.org/abs/1910.13267)).
-# - **Larger vocabularies.** GPT-2 has 50,257 tokens. Later models have several times as many, and
-#   cut digits into groups of three at most, or one by one.
+# - **Larger vocabularies.** GPT-2 has 50,257 tokens. Many later models have two to five times as
+#   many, and cut digits into groups of three at most, or one by one.
 # - **None at all.** Models that read bytes in patches of changing length get along without a
 #   vocabulary (Pagnoni 2024, [arXiv](https://arxiv.org/abs/2412.09871)).
 

@@ -1,7 +1,7 @@
 r"""
 ---
 title: Induction heads
-summary: Two layers of attention learn to go on with what came after the last time, all at once.
+summary: Two layers of attention learn, all at once, to repeat what came next the last time.
 paper: In-context Learning and Induction Heads
 authors: [Catherine Olsson, Nelson Elhage, Neel Nanda, Nicholas Joseph, Nova DasSarma, Tom Henighan,
   Ben Mann, Amanda Askell, Yuntao Bai, Anna Chen, Tom Conerly, Dawn Drain, Deep Ganguli,
@@ -45,7 +45,7 @@ shows:
     the weights of one sequence; a row for each layer, a square for each head, queries
     downwards, keys to the right; white is a weight of one
 claims:
-  - what: two layers learn from their context, and one layer hardly does
+  - what: two layers learn far more from their context than one layer does
     paper: "a phase change in models of two layers or more, and none in those of one (argument 1)"
     run: two layers
     control: one layer
@@ -70,14 +70,14 @@ claims:
     metric: in_context
     margin: 1
   - what: without its best induction head a model loses more than without another of the same layer
-    paper: "in small models induction heads do most of the in-context learning (argument 3)"
+    paper: "in small models of attention only, induction heads do nearly all of it (argument 3)"
     run: two layers
     metric: other_out
     against: best_out
     margin: 0.3
     note: "knocked out one at a time, the heads of the last layer cost about the same, and little:
       they share the work, and the others stand in for the one that is missing"
-  - what: "models of up to 13 billion weights have the phase change, at the same time"
+  - what: "in models of up to 13 billion weights, too, both come at the same time"
     paper: "argument 1"
     note: "not run here"
 deviations:
@@ -92,7 +92,7 @@ deviations:
     paper: the loss of the 500th token minus that of the 50th
     ours: the loss of tokens that repeat minus that of tokens that do not
     others: ours is possible since we know which do
-    matters: "no: the first difference is there to stand for the second"
+    matters: "no: the paper's difference stands in for ours, which cannot be had on text"
     test: test_in_context_learning_of_an_oracle
   - what: whether a head copies
     paper: how much its output raises the logit of the token that it looks at, among all
@@ -107,10 +107,10 @@ deviations:
     matters: "hardly: a head has to get rid of them when it copies"
     test: test_outputs_and_gradients_are_those_of_torch
   - what: the first key, which has none before it
-    paper: not said
-    ours: is not mixed with any
+    paper: stays as it is (footnote 16)
+    ours: stays as it is, being mixed with itself
     others: "padding with zeros would shrink it"
-    matters: "no: for one key of the sequence"
+    matters: "no: it is the same"
     test: test_smeared_keys
 mistakes:
   - what: repeating always at the same distance, which one layer can learn by position alone
@@ -132,8 +132,8 @@ exercises: [behind_copies, prefix_matching, SmearedKeys.forward]
 
 A language model gets better at predicting a text the more it has read of it: names come again, and
 so do phrases and forms. Nothing in its weights changes while it reads. This is called *in-context
-learning*, and prompts with examples rely on it. The paper asks what does it, and has a
-surprisingly small answer: a circuit of two attention heads.
+learning*, and prompts with examples rely on it. The paper asks what brings it about, and has
+a surprisingly small answer: a circuit of two attention heads.
 
 The second of the two is the *induction head*. Where it reads `… a b … a`, it looks for an earlier
 `a`, moves on by one and copies what it finds: `b`. To do so, it must know of each token which one
@@ -334,8 +334,8 @@ def copying(model: AttentionOnly) -> Tensor:
 
     It is not enough to look: what is found must become the answer. If a head of the last layer
     looks at a single token, it adds $W_O W_V x$ to the stream, and the last matrix makes logits of
-    that. We do this for each symbol, without a position and without what the layers below would
-    have added, and count the symbols whose own logit is raised most.
+    that. We do this for each symbol, without a position, without what the layers below would
+    have added and without the last norm, and count the symbols whose own logit is raised most.
     """
     layer, norm = list(model.attentions())[-1], model.norms[-1]
     values = layer.value(norm(model.tokens.weight))  # (V, C)
@@ -352,8 +352,8 @@ def losses(model: AttentionOnly, tokens: Tensor, periods: Tensor) -> tuple[float
     ## In-context learning
 
     The loss of the tokens that repeat, and that of those which come for the first time. How much
-    lower the first is, is what the model has learned from its context. The first repeated token, at
-    place $P$, counts for neither: nothing says yet that it repeats.
+    lower the first is tells us what the model has learned from its context. The first repeated
+    token, at place $P$, counts for neither: nothing says yet that it repeats.
     """
     logits = model(tokens)[:, :-1]  # (B, T-1, V)
     loss = F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")  # (B, T-1)
@@ -373,7 +373,7 @@ def without(model: AttentionOnly, head: int) -> AttentionOnly:
 
     A copy of the model in which one head of the last layer adds nothing to the stream. We look at
     its loss of repeated tokens alone. With the difference above, a copy that is confident and wrong
-    about new tokens would seem to have learned the more.
+    about new tokens would seem to have learned more.
     """
     maimed = copy.deepcopy(model)
     layer = list(maimed.attentions())[-1]
@@ -399,8 +399,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     ## Training
 
     Every step draws new sequences. With two layers the loss falls slowly at first, while the
-    model learns which symbols occur in a sequence at all. Then it drops within a few dozen steps,
-    and in the same moment the scores of the heads rise. Neither head of the circuit is of any use
+    model learns which symbols occur in a sequence at all. Then it drops within some hundred steps,
+    and at the same time the scores of the heads rise. Neither head of the circuit is of any use
     without the other, so for a long time there is hardly a reason to learn either.
     """
     run = Run(config, options)
@@ -436,7 +436,8 @@ def report(
     ## What has come of it
 
     The picture shows one sequence: a row for each layer, a square for each head, queries downwards,
-    keys to the right. The head that looks at the token before is a line just below the diagonal.
+    keys to the right. Heads that look at the token before are lines just below the diagonal. They
+    may fade after twenty tokens: by then all has been seen once, and a first copy is enough.
     Induction heads are lines further below, one for each repeat.
     """
     seen = model.patterns(tokens)
@@ -465,8 +466,8 @@ def report(
 #   circuit meet, each of which can be given to the model from outside (Singh 2024,
 #   [arXiv](https://arxiv.org/abs/2404.07129)).
 # - **Other heads.** In large models some heads compute the task from the examples of a prompt, as a
-#   vector, and few-shot learning depends on these rather than on induction heads (Yin 2025,
-#   [arXiv](https://arxiv.org/abs/2502.14010)).
+#   vector, and few-shot learning depends on these more than on induction heads, as which many of
+#   them began (Yin 2025, [arXiv](https://arxiv.org/abs/2502.14010)).
 # - **Keys that know what came before** are built in: short convolutions over keys and values are
 #   part of many recent layers that get along without softmax attention.
 

@@ -51,8 +51,8 @@ claims:
     than: 1.05
     margin: 0
     note: >-
-      it writes the logarithms and reads them twice. Single turns range from half of torch's time
-      to twice
+      why is not known: both take the logarithms first. Single turns range from 0.6 to 3 times
+      torch's time
   - what: RMSNorm takes at most 5 % longer than `nn.RMSNorm`
     paper: our own bound
     run: forward and back
@@ -73,7 +73,7 @@ claims:
     metric: adam
     than: 1.05
     margin: 0
-    note: it makes both corrected averages, and torch folds their corrections into two numbers
+    note: it makes a tensor of corrected gradients, and torch folds that correction into the step
   - what: GELU takes at most 5 % longer than `F.gelu`
     paper: our own bound
     run: forward and back
@@ -101,14 +101,14 @@ claims:
     metric: adamw
     than: 1.05
     margin: 0
-    note: it makes both corrected averages, as our Adam does
+    note: it makes a tensor of corrected gradients, as our Adam does
   - what: AMSGrad takes at most 5 % longer than `torch.optim.Adam(amsgrad=True)`
     paper: our own bound
     run: forward and back
     metric: amsgrad
     than: 1.05
     margin: 0
-    note: it makes both corrected averages, as our Adam does
+    note: it makes a tensor of corrected gradients, as our Adam does
   - what: RAdam takes at most 5 % longer than `torch.optim.RAdam`
     paper: our own bound
     run: forward and back
@@ -132,12 +132,12 @@ claims:
 
 # What the parts cost
 
-Code that is written to be read need not be slow, as long as the arithmetic stays in large
-operations. Whether that is so has to be measured, and measured fairly: on the same numbers, with
-the same weights, in turns.
+Code that is written to be read need not be slow where products of matrices take the time. Where
+reading and writing does, each operation more is paid for. How much has to be measured, and measured
+fairly: on the same numbers, with the same weights, in turns.
 
-The bound is five percent. Where ours is slower than that, the page says why, and what to use
-for a long training: the weights of both fit each other.
+The bound is five percent. Where ours is slower than that, the page says why, and what to use for a
+long training. The weights of a layer of ours fit torch's, some after joining matrices.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -224,8 +224,10 @@ def clock(device: torch.device) -> Clock:
     r"""
     ## Which time
 
-    On a CPU we count the time of the processor, which stands still while another program has it. A
-    GPU is still at work when Python has gone on, so there we wait for it and count time itself.
+    On a CPU we count the time of the processor, which stands still while another program has it.
+    It adds up over threads, so with several it is what a part costs and not how long one waits. The
+    record has one thread. A GPU is still at work when Python has gone on, so there we wait for it
+    and count time itself.
     """
     if device.type != "cuda":
         return time.process_time
@@ -243,11 +245,11 @@ def take_turns(pair: Pair, now: Clock) -> float:
 
     A machine has moods: another program wakes up, the clock of the processor falls. If we timed all
     of ours and then all of theirs, one of the two would have the bad hour. So they take turns. And
-    who comes second finds memory that the first has just used, which makes small parts half as fast
-    again. So each does its work once before the turn, a turn is ours, theirs, theirs, ours, and we
-    divide the two sums.
+    whichever comes second finds memory that the first has just used, which speeds up small parts.
+    So each does its work once before the turn, a turn is ours, theirs, theirs, ours, and we divide
+    the two sums.
 
-    A disturbed turn is an outlier, and the **median** of the quotients does not move for it.
+    A disturbed turn is an outlier, and hardly moves the **median** of the quotients.
     """
     pair.ours(), pair.theirs()
     spent = dict.fromkeys(("ours", "theirs"), 0.0)
@@ -288,7 +290,8 @@ def encoder_layer(config: Config, x: Tensor) -> Pair:
     r"""
     ## A layer of the Transformer
 
-    In training mode. In evaluation torch has a faster path, one kernel for the whole layer.
+    In training mode. In evaluation without gradients torch has a faster path, which calls compiled
+    code once for the whole layer.
     """
     C, H, M = config.width, config.heads, 4 * config.width
     attend, feed = MultiHeadAttention(C, H, bias=True), FeedForward(C, M)
@@ -317,8 +320,8 @@ def smoothed(config: Config, x: Tensor) -> Pair:
     r"""
     ## A loss with smoothed labels
 
-    `F.cross_entropy` is compiled code for this one purpose. Ours takes the logarithms, then picks
-    the right ones and the mean.
+    `F.cross_entropy` takes the logarithms, picks the right ones and adds up all of them. Ours does
+    so, too, but operation by operation, and takes the mean.
     """
     B, T = x.shape[:2]
     logits = torch.randn(B, T, config.words, device=x.device, requires_grad=True)  # (B, T, V)
@@ -337,7 +340,7 @@ def norms(config: Config, x: Tensor) -> dict[str, Pair]:
     Little arithmetic and much memory: what counts is how often the features are read and written.
     A norm that is written out for reading goes through them once for each operation, and a kernel
     of its own does so once or twice. Hence each of these pages has a second form *to use*, which
-    calls that kernel. Weights of either form load into the other.
+    calls that kernel. RMSNorm has one on a GPU alone. Weights of either form load into the other.
 
     Where a norm is for images, features are channels here, and positions are places of a map.
     """
@@ -378,9 +381,9 @@ def lstm(config: Config, x: Tensor) -> Pair:
     r"""
     ## A recurrent layer
 
-    Each of the $T$ steps is a dozen small operations that Python calls one by one, and torch's
-    loop is compiled. Here a part for reading is several times slower than one for use, and the
-    [page](../recurrent/lstm.py#how-fast-it-is) of the LSTM says so.
+    Each of the $T$ steps is a dozen small operations that Python calls one by one, and torch on a
+    CPU hands the whole loop to oneDNN. Here a part for reading is several times slower than one
+    for use, and the [page](../recurrent/lstm.py#how-fast-it-is) of the LSTM says so.
     """
     ours = LSTM(config.width, config.width)
     theirs = nn.LSTM(config.width, config.width, batch_first=True)
@@ -396,7 +399,8 @@ def gru(config: Config, x: Tensor) -> Pair:
     ## Another one
 
     The form with the [reset after the matrix](../recurrent/gru.py#the-reset-after-the-matrix),
-    which is torch's, too. What is said of the LSTM holds for it as well.
+    which is torch's, too. For a GRU on a CPU torch has no such library to call. Its loop is
+    compiled, but goes through small operations as ours does, and the difference is small.
     """
     ours = ResetAfter(config.width, config.width)
     theirs = nn.GRU(config.width, config.width, batch_first=True)
@@ -431,13 +435,15 @@ def optimizers(config: Config, x: Tensor) -> dict[str, Pair]:
     ## An optimizer's step
 
     Nothing but reading and writing: weights, gradients and one or two averages. Torch's default on
-    a CPU goes through the tensors in Python, as ours does. Ours is a little slower where it makes
-    both corrected averages, since torch puts their corrections into the step and the root. Torch's
-    *fused* form is one kernel that reads each number once. For a long training take that, as all
-    pages but the optimizers' own do.
+    a CPU goes through the tensors in Python, as ours does. Ours is a little slower where it makes a
+    tensor of the corrected average of the gradients, since torch puts that correction into the
+    step. SGD is written with a tensor for each term, and takes far longer. Torch's
+    *fused* form is one kernel that reads each number once. For a long training take that, as many
+    of our pages do.
 
     Muon's step is mostly products of matrices, five rounds of three. Torch makes them in bfloat16,
-    and ours in the precision of the weights.
+    which is faster on a processor that multiplies it directly, and ours in the precision of the
+    weights.
     """
     torchs = torch.optim
     made: dict[str, tuple[type[torchs.Optimizer], Callable[..., torchs.Optimizer], State]] = {

@@ -41,7 +41,7 @@ figure:
 metrics:
   difference: {name: "largest difference from torch's attention", better: lower, scale: log}
   gradient_difference: {name: "largest difference of a gradient", better: lower, scale: log}
-  growth: {name: "memory at twice the length, in times that at the length", better: lower}
+  growth: {name: "factor by which memory grows when the length doubles", better: lower}
   kib_per_token: {name: "memory for each token at the greatest length", unit: KiB, better: lower}
   mib: {name: "memory of forward and backward pass at a growing length", unit: MiB, better: lower}
 runs:
@@ -66,9 +66,9 @@ claims:
     control: plain attention
     metric: growth
     margin: 1
-  - what: "it trains BERT-large 15 % faster than the record of MLPerf 1.1, and GPT-2 three times as
-      fast at 1,024 tokens"
-    paper: "abstract"
+  - what: "it trains BERT-large 15 % faster than the record of MLPerf 1.1, and GPT-2 at 1,024 tokens
+      up to three times as fast as Hugging Face's code"
+    paper: "abstract; table 2: up to 1.7 times as fast as Megatron-LM"
     note: "not run here: needs a GPU"
   - what: "the second version reaches 50 to 73 % of what an A100 can compute at most"
     paper: "2307.08691, abstract"
@@ -76,7 +76,7 @@ claims:
 deviations:
   - what: order of the loops
     paper: "keys outside, queries inside; output rescaled and stored for each tile"
-    ours: "queries outside, as in version 2: the output is stored once"
+    ours: "queries outside in the forward pass, as in version 2: the output is stored once"
     others: "version 2, torch and Triton's tutorial: as ours"
     matters: "for speed: fewer reads and writes, and queries are independent programs"
     test: test_the_traffic_is_what_the_loops_read
@@ -94,7 +94,7 @@ deviations:
   - what: dropout of the weights
     paper: "inside the tiles, from a seed that the backward pass uses again"
     ours: none
-    matters: "no: large language models are trained without it"
+    matters: "for BERT and GPT-2; most large language models are now trained without it"
 mistakes:
   - what: adding to what was gathered without shrinking it to the new maximum
     mutant: nothing shrinks
@@ -122,10 +122,10 @@ exercises: [fold, gradients]
 # FlashAttention
 
 [Attention](attention.py) over $N$ tokens makes $N^2$ scores, turns them into $N^2$ weights, and
-takes $N$ means. Written as three operations, each stores its square of numbers in the memory of the
-GPU for the next one to load. Multiplying is not what takes the time. A GPU multiplies far faster
-than its memory can deliver, so attention waits for memory, and at long texts the squares do
-not even fit.
+takes $N$ means. Written as three operations, the first two each store a square of numbers in the
+memory of the GPU for the next one to load. Multiplying is not what takes the time. A GPU multiplies
+far faster than its memory can deliver, so attention waits for memory, and at long texts the squares
+do not even fit.
 
 The obvious answer is to approximate: look at fewer keys, or at a product of low rank. Many papers
 did, and saved multiplications that had cost little time. This paper computes the same numbers as
@@ -203,7 +203,8 @@ def fold(state: State, s: Tensor, v_j: Tensor) -> State:
     \end{aligned}
     $$
 
-    The first paper divides by the sum in each step. Here the output stays undivided to the end.
+    The first paper divides by the sum in each step. Here the output stays undivided to the end. As
+    printed, the algorithm has the inverse of the factor before $O_i$, which is a slip.
     """
     o, top, total = state
     higher = torch.maximum(top, s.amax(-1, keepdim=True))  # (..., R, 1)
@@ -223,7 +224,7 @@ def tile_scores(q_i: Tensor, k_j: Tensor, ahead: int | None) -> Tensor:
 
     As on the page on [attention](attention.py#from-scores-to-weights). Under a causal mask the
     query in row $a$ of the tile sees the key in column $b$ if $b \le a + {}$`ahead`, where `ahead`
-    is how far the first query of the tile stands behind its first key.
+    is how many places the first query of the tile comes after its first key.
     """
     s = q_i @ k_j.transpose(-2, -1) / math.sqrt(q_i.shape[-1])  # (..., R, W)
     if ahead is not None:
@@ -240,7 +241,7 @@ def forward(q: Tensor, k: Tensor, v: Tensor, causal: bool, tile: int) -> tuple[T
     divide, and keep a single number of each row for the backward pass,
 
     $$
-    O_i = O_i / \ell, \qquad L = m + \log \ell,
+    O_i \leftarrow O_i / \ell, \qquad L = m + \log \ell,
     $$
 
     the logarithm of the softmax's denominator. The queries are the last $T$ of $S$ positions, as
@@ -372,7 +373,7 @@ def traffic(T: int, S: int, D: int, tile: int | None) -> int:
     4 N^2 + 4 N d \qquad \text{against} \qquad 2 N d + N + 2 N d \, \lceil N / B_r \rceil.
     $$
 
-    Both have a square, but the second square is $d / 2 B_r$ times the first, and the larger the
+    Both have a square, but the second square is $d / (2 B_r)$ times the first, and the larger the
     small memory is, the larger a tile may be. With $M$ numbers in the small memory, the first paper
     needs $\Theta(N^2 d^2 / M)$, and shows that no exact algorithm does better for all $M$
     (theorem 2, proposition 3). With $d = 64$, 128 queries in a tile and 1,024 tokens, about a
@@ -390,8 +391,8 @@ class Peak(TorchDispatchMode):
 
     Every operation of PyTorch passes through here with what it made. We add up the bytes of all
     storages, take off those that are gone, and keep the highest sum. What was there before,
-    `given`, does not count. Unlike the memory of the process, these numbers are the same in each
-    run.
+    `given`, does not count, nor does what an operation needs only while it runs. Unlike the memory
+    of the process, these numbers are the same in each run.
     """
 
     def __init__(self, *given: Tensor) -> None:
@@ -505,10 +506,11 @@ def measure(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
-# - **It is what one calls.** PyTorch's `scaled_dot_product_attention` chooses among kernels of this
-#   kind, and [ours](attention.py#scaled-dot-product-attention) calls it.
+# - **It is what one calls.** PyTorch's `scaled_dot_product_attention` takes a kernel of this kind
+#   wherever it has one that fits, and [ours](attention.py#scaled-dot-product-attention) calls it.
 # - **The second version** (Dao 2023, [arXiv](https://arxiv.org/abs/2307.08691)) exchanged the
-#   loops, as here, and keeps the tensor cores busier.
+#   loops of the forward pass, as here and as in Triton's earlier kernel, and keeps the tensor cores
+#   busier.
 # - **The third** overlaps loading, multiplying and exponentials on an H100, and has 8-bit numbers
 #   (Shah 2024, [arXiv](https://arxiv.org/abs/2407.08608)).
 # - **Masks of one's own.** FlexAttention compiles what one writes about a score into such a kernel

@@ -57,7 +57,7 @@ claims:
     margin: 0
   - what: in 16 bits its output is closer to the exact one than that of plain attention, which
       rounds the scores
-    paper: "an error 1.7 times as low as that of a standard implementation (2407.08608)"
+    paper: "1.7 times lower error than a standard implementation (2407.08608, section 4.3)"
     run: kernels in 16 bits
     control: plain attention in 16 bits
     metric: error
@@ -73,10 +73,10 @@ claims:
     note: "not run here: needs a GPU; the speed of these kernels is not measured"
 deviations:
   - what: gradients of the queries
-    paper: "added up in memory by atomic additions, one for each tile of keys (algorithm 2)"
+    paper: "added up in memory by atomic additions, one for each tile of keys (section 3.2)"
     ours: "in a kernel of their own, which makes the scores once more"
     others: "Triton's tutorial: as ours, in one kernel that does one thing after the other"
-    matters: "seven matrix products instead of five, but sums that do not depend on the order"
+    matters: "seven matrix products instead of five, but each sum has always the same order"
     test: test_two_runs_are_equal_to_the_last_bit
   - what: exponentials
     paper: "to the base e"
@@ -86,12 +86,13 @@ deviations:
   - what: width of a head
     paper: "64 and 128; the authors' code: all up to 256"
     ours: "powers of two from 16 on"
-    matters: "for heads of 80 or 96 features, which have to be filled up with zeros"
+    matters: "for heads of 80 or 96 features: fill them up with zeros, and make up for the larger d
+      in the scale by multiplying the queries"
     test: test_sizes_that_do_not_fit_are_one_line
   - what: size of a tile
     paper: "chosen by hand for each width, 64 or 128 in each direction (section 3.3)"
-    ours: 64 in both
-    others: "Triton's tutorial tries several and keeps the fastest"
+    ours: "64 in both; 32 in the runs below"
+    others: "Triton's tutorial tries several in the forward pass and keeps the fastest"
     matters: "for speed; not measured here"
 mistakes:
   - what: loading what lies behind the end of a text as zeros, and not hiding it
@@ -113,13 +114,14 @@ of a tile to the last use of its scores has to be one program.
 
 This is it, in [Triton](https://triton-lang.org), a language for such programs that looks like array
 code. `tl.load` and `tl.store` move tiles between the large memory and the chip, and what is made in
-between never leaves it. The second paper's contribution is how the work is shared out. Each program
-has its own tile of queries and is done with it when it ends, so there are enough programs to keep
-all processors busy even for a single long text.
+between never leaves it. What the second paper adds to the first is above all how the work is shared
+out, an idea that it credits to an earlier kernel in Triton (section 3.2). Each program has its own
+tile of queries and is done with it when it ends, so there are enough programs to keep all
+processors busy even for a single long text.
 
 There was no GPU to try this on. We run it in Triton's interpreter, which carries out the programs
-one after the other in NumPy, and find it right to the last digits. It also compiles for an A100,
-in 16 bits. Its speed is **not measured**.
+one after the other in NumPy, and find it right to the last digits. With heads and tiles of 16 it
+also compiles for an A100, in 16 bits. Its speed is **not measured**.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -167,7 +169,8 @@ def forward_kernel(
       zeros, and not stored. A key of zeros still has a score, so it is hidden like a later one.
     - **Types.** Tensor cores multiply 16-bit numbers and sum in 32 bits. Scores, maximum, sums
       and output stay in this `wide` type. The weights are rounded to multiply the values. Inputs in
-      32 bits are multiplied as they are (`ieee`), since the default would round them to TF32.
+      32 bits are multiplied as they are (`ieee`), since the default would round them to TF32. The
+      compiler takes `scale` as a number of 32 bits, so only the interpreter is exact to 64.
 
     Under a causal mask the loop ends with the last key that the last query of the tile sees.
     """
@@ -208,7 +211,7 @@ def keys_kernel(
     ## Backward, keys and values
 
     Their gradients are [sums over queries](flash_attention.py#backward), so a program has a tile of
-    keys and goes through the tiles of queries that see some of it. In a causal mask the first of
+    keys and goes through the tiles of queries that see some of it. Under a causal mask the first of
     these holds the query at the place of the first key.
 
     Queries behind the end were loaded as zeros, and so was their row of $dO$: they add nothing.
@@ -253,7 +256,7 @@ def queries_kernel(
     the same rows, each in its turn, and rounding would depend on whose turn it is. So we make the
     scores a third time, and every program owns what it writes.
 
-    Keys behind the end are zeros, so whatever their weight is, they add nothing.
+    Keys behind the end are zeros. They add nothing, as long as their weight $e^{-L}$ is finite.
     """
     place, head = tl.program_id(0), tl.program_id(1).to(tl.int64)
     rows, features = place * tile + tl.arange(0, tile), tl.arange(0, D)
@@ -397,7 +400,8 @@ def measure(config: Config, options: Options | None = None) -> dict[str, float]:
     PyTorch's own attention says in double precision what the output and the gradients are for the
     numbers that the inputs hold, which have been rounded if they have 16 bits. So what remains is
     the error of computing. In 16 bits plain attention rounds the scores, and rounds them again once
-    they are weights. The kernels round only the weights, and only to multiply the values.
+    they are weights. Going forward, the kernels round only the weights, and only to multiply the
+    values. Going back, they round the weights and the gradients of the scores for the products.
     """
     run = Run(config, options)
     dtype = {"double": torch.float64, "half": torch.float16}[config.dtype]
@@ -433,8 +437,8 @@ def measure(config: Config, options: Options | None = None) -> dict[str, float]:
 #   [arXiv](https://arxiv.org/abs/2407.08608)).
 # - **Masks of one's own.** FlexAttention writes such a kernel around a function of the score
 #   (Dong 2024, [arXiv](https://arxiv.org/abs/2412.05496)).
-# - **Writing.** A single query leaves one program for each head. Flash-Decoding shares its keys out
-#   to many, and [folds](flash_attention.py#fold) what they found.
+# - **Generating.** A single query leaves one program for each head. Flash-Decoding shares the keys
+#   out among many, and [folds](flash_attention.py#fold) what they found.
 
 if __name__ == "__main__":
     main(measure)

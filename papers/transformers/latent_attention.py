@@ -46,14 +46,14 @@ runs:
   one key for all heads: --attention heads --kv-heads 1
 claims:
   - what: with a quarter of the cache, latents predict at least as well as all keys and values
-    paper: "MLA is stronger than attention with all heads (table 1)"
+    paper: "MLA is stronger than attention with all heads (table 1; in 7 of 8 scores of table 9)"
     run: latents
     control: a key for every head
     metric: validation_loss
     margin: 0
     note: "not with latents of one and a half heads; in the paper they are as long as four"
   - what: with the same cache they predict better than a single head of keys and values
-    paper: "multi-query attention is weak (table 1)"
+    paper: "multi-query attention is weak (table 1; beside all heads in table 8)"
     run: latents
     control: one key for all heads
     metric: validation_loss
@@ -71,8 +71,8 @@ claims:
       older model's; `test_the_cache_of_deepseek_v2` computes it"
 deviations:
   - what: norms of the latents
-    paper: "mentioned with the sizes of the model, and not in the equations"
-    ours: "RMSNorm behind each compression"
+    paper: "with the sizes of the model, not in the equations; so are factors on the latents"
+    ours: "RMSNorm behind each compression, and no factors"
     others: "transformers: as ours"
     matters: "yes, for loading weights"
     test: test_outputs_and_gradients_are_those_of_transformers
@@ -91,7 +91,7 @@ deviations:
   - what: the network around it
     paper: "DeepSeek-V2, with 60 layers and experts"
     ours: "a GPT-2 of two layers, without its table of positions"
-    matters: "yes: only the order of numbers can be compared"
+    matters: "yes: only which run is better can be compared, not by how much"
     test: test_training_is_the_plain_loop
 mistakes:
   - what: "dividing by the root of what is multiplied, the latent and the rotated key, and not of
@@ -115,8 +115,8 @@ exercises: [LatentAttention.absorbed, LatentAttention.expanded, latent_bytes]
 # Multi-head latent attention
 
 A model that writes keeps the [keys and values](kv_cache.py) of all that it has read, and loading
-them is most of what a long text costs. [Grouped queries](llama.py#grouped-queries) keep fewer heads
-of them, and predict somewhat worse. DeepSeek-V2 keeps none. For each token it keeps one short
+them is most of what many long texts cost. [Grouped queries](llama.py#grouped-queries) keep fewer
+heads of them, and predict somewhat worse. DeepSeek-V2 keeps none. For each token it keeps one short
 vector, the *latent*, from which the keys and values of all heads can be made.
 
 Then they would have to be made, for all tokens, each time that one is added. But a key is a matrix
@@ -171,14 +171,14 @@ def latent_bytes(layers: int, L: int, R: int, size: int = 2) -> int:
     latent is as long as four heads and the rotated key as half of one. So the cache is as large as
     that of $4.5 / 2 = 2.25$ groups, for 128 heads.
 
-    In 16 bits, a token takes so much in models of 32 layers with heads of 128 features:
+    In 16 bits, a token takes this much in models of 32 layers with heads of 128 features:
 
     | attention | KiB a token |
     |---|---|
     | 32 heads, as in LLaMA-7B | 512 |
     | 8 groups, as in LLaMA 3 8B | 128 |
     | latents of 512 and rotated keys of 64 | 36 |
-    | one head of keys | 16 |
+    | one head of keys and values | 16 |
     """
     return layers * (L + R) * size
 
@@ -304,7 +304,7 @@ class LatentAttention(nn.Module):
         themselves. The scores are still divided by $\sqrt{d_h + d_h^R}$, as if the keys had been
         made.
 
-        For one new token after $S$ others, a head multiplies $S (2 d_c + d_h^R)$ times, and $2 d_c
+        For one new token, the last of $S$, a head multiplies $S (2 d_c + d_h^R)$ times, and $2 d_c
         d_h$ times for the two matrices. Expanded it is $S (2 d_c d_h + 2 d_h + d_h^R)$ times. When
         a whole prompt is read at once, expanding is cheaper: latents are longer than a head's keys.
         """
@@ -434,12 +434,12 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
     The loop of [GPT-2](gpt2.py#training), with everything expanded.
 
-    The cache is a quarter of that of all heads, and a new token after a long text takes a fraction
-    of the time. But the model does not predict as well, neither as with all keys and values nor as
-    with a single head of them. Latents are for many heads. Ours have to serve four, and with four a
-    latent as long as four heads would save nothing against keys and values of two. So it is
-    squeezed into one and a half, and only a third of what a query is compared with knows about
-    positions.
+    The cache is a quarter of that of all heads, and in the larger layer that we time, a new token
+    after a long text takes a fraction of the time. But the model does not predict as well, neither
+    as with all keys and values nor as with a single head of them. Latents are for many heads. Ours
+    have to serve four, and with four a latent as long as four heads would save nothing against keys
+    and values of two heads. So it is squeezed into one and a half. And only a third of what a query
+    is compared with knows about positions, as in the paper; in the controls all of it does.
     """
     run = Run(config, options)
     words = text(run.options.data or "docs")
@@ -506,9 +506,9 @@ def load_layer(folder: str | Path, number: int) -> LatentAttention:
 
     The attention of one layer, counted from zero, of a folder as
     [DeepSeek-V3](https://huggingface.co/deepseek-ai/DeepSeek-V3) has it, once its numbers of eight
-    bits are multiplied out. Stretched positions, as in the released models, are refused. The
-    [experts](experts/deepseek.py#published-weights) of the same layer are loaded from the same
-    folder.
+    bits are multiplied out. Stretched positions are refused, so the released models, which have
+    them, do not load as they are. The [experts](experts/deepseek.py#published-weights) of the same
+    layer are loaded from the same folder.
     """
     told = settings(folder, "deepseek_v3", also=("deepseek_v2",))
     told.refuses(attention_bias=True, rope_interleave=False)

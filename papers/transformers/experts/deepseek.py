@@ -73,7 +73,8 @@ claims:
     control: auxiliary loss
     metric: overload
     margin: 0.1
-    note: "in 300 steps the two are alike: a bias still sways while the router learns fast"
+    note: "on held-out text the two are alike; in the batches of training the bias is ahead, as the
+      curves show"
   - what: with the bias it predicts better than with the auxiliary loss
     paper: "a perplexity of 9.50 for 9.56 with a billion weights (Wang 2024, table 2), which is
       0.006 nats"
@@ -89,12 +90,12 @@ claims:
     metric: validation_loss
     margin: 0.02
   - what: with one of the small ones for all tokens, it predicts better than with none
-    paper: "section 3.2; an ablation in figure 3, without numbers"
+    paper: "section 3.2; in figure 3 one of sixteen large ones is for all tokens, without numbers"
     run: bias
     control: no shared expert
     metric: validation_loss
     margin: 0.01
-    note: "on average it does, and the seeds differ by almost as much"
+    note: "on average it does, but with one of three seeds it does not"
   - what: a model of 16 billion weights is as good as a dense one of 7 billion, with two fifths of
       the work
     paper: "section 1"
@@ -113,7 +114,7 @@ deviations:
     matters: "yes: with one expert for each token, the router would get no gradient"
     test: test_weights_that_sum_to_one_teach_nothing_where_one_is_chosen
   - what: the step of the bias
-    paper: "0.001, in 40 thousand steps or more (Wang 2024, figure 4)"
+    paper: "0.001, in 40 thousand steps or more (Wang 2024, figure 4 and appendix B)"
     ours: "0.005, in 300"
     matters: "a larger one balances sooner and then sways"
     test: test_a_bias_evens_the_load_without_gradients
@@ -151,10 +152,9 @@ exercises: [choose, nudged, Experts.forward]
 
 # DeepSeekMoE
 
-[Switch](switch.py) has a few large experts, and each token uses one. What a token needs is seldom
-in one place, though. It has to do with a topic, a language and a grammar at once, so each of eight
-experts must know something of everything that its tokens may need, and all of them learn the same
-basics.
+[Switch](switch.py) has large experts, and each token uses one. What a token needs is seldom in one
+place, though. It has to do with a topic, a language and a grammar at once, so each of eight experts
+must know something of everything that its tokens may need, and all of them learn the same basics.
 
 DeepSeekMoE cuts the experts into small ones and lets a token use more of them. The weights are as
 many as before, and so is the work, but the combinations are many more. With 16 experts there are
@@ -300,7 +300,7 @@ class Experts(nn.Module):
 
     The shared experts see every token, and so one [gated
     network](../../activations/glu_variants.py) as wide as all of them together computes the same.
-    Each token's routed experts are added, by their weights:
+    Each token's routed experts are added, by their weights (eq. 9, where the input is added, too):
 
     $$
     y_t = \operatorname{FFN}_{\text{shared}}(u_t)
@@ -445,13 +445,13 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     with an auxiliary loss, that of [Switch](switch.py#an-even-load) is added, in which a token now
     counts once for each expert that it has chosen.
 
-    A bias and a loss spread the load about equally well here, and the model predicts as well with
-    one as with the other. So the bias does what it should without a gradient, but that a gradient
-    for the balance does harm is nothing that 300 steps could show.
+    On held-out text a bias and a loss spread the load about equally well, and the model predicts as
+    well with one as with the other. So the bias does what it should without a gradient. Whether a
+    gradient for the balance does harm, three seeds of 300 steps cannot show.
 
-    Cutting the experts is worth more than anything else on this page. Some of that may have another
-    reason. Each expert that is chosen has a weight of about a half at first, so the outputs of four
-    small ones add up to more than that of a large one. Whether this helps, we have not tried.
+    Cutting the experts is worth more than anything else on this page. It is not that more comes out
+    of them: the weight of a chosen expert is about the same at first, large or small, and four
+    quarters with that weight add up to what one whole does.
     """
     run = Run(config, options)
     words = text(run.options.data or "docs")

@@ -49,13 +49,13 @@ shows:
     training from left to right; black is none, white twice an even share or more
 claims:
   - what: eight experts predict better than one network, with the same work for each token
-    paper: "128 experts: −1.561 to −1.553 in log-perplexity after 100 thousand steps, and −1.731
-      for T5-Base (table 1)"
+    paper: "128 experts: a negative log-perplexity of −1.561 to −1.553 after 100 thousand steps,
+      and −1.731 for T5-Base; higher is better (table 1)"
     run: 8 experts
     control: 1 expert
     metric: validation_loss
     margin: 0.02
-    note: "at our size they do not: each expert has seen an eighth of a short text"
+    note: "at our size they do not, perhaps since each has seen an eighth of a short text"
   - what: eight experts predict better than two
     paper: "the more experts, the better, from 2 to 256 (section 3.1, figure 4)"
     run: 8 experts
@@ -81,7 +81,7 @@ claims:
     metric: dropped
     than: 0.01
     margin: 0
-    note: "batches of the paper have a thousand times as many tokens, of which shares vary less"
+    note: "the busiest expert still gets more than the 1.25 times its share that it has room for"
   - what: with 64 experts it does after 60 thousand steps what T5-Base does after 450 thousand
     paper: "section 3.1"
     note: "not run here: needs C4 and a T5"
@@ -90,7 +90,7 @@ deviations:
     paper: "T5, which fills gaps in texts"
     ours: "a GPT-2 of two blocks, the second of which has experts"
     others: "transformers: T5"
-    matters: "yes: only the order of numbers can be compared"
+    matters: "yes: only which run is better can be compared, not by how much"
     test: test_with_one_expert_it_is_gpt2
   - what: the room of an expert outside of training
     paper: "limited, too"
@@ -110,7 +110,7 @@ deviations:
     matters: "not tried; our model is small and learns without it"
     test: test_weights_start_as_those_of_gpt2
   - what: noise on what the router reads, and dropout inside experts in fine-tuning
-    paper: "both (section 2.4 for the dropout)"
+    paper: "both (appendix C for the noise, section 2.4 for the dropout)"
     ours: none
     others: "transformers: noise of 1 %, dropout of 0.1"
     matters: "not tried"
@@ -146,10 +146,10 @@ changes: {from: transformers/gpt2, proof: test_with_one_expert_it_is_gpt2}
 
 A larger model predicts better, and every weight that is added costs a multiplication for every
 token. It need not. Let there be $N$ networks where there was one, and let each token pass through
-one of them: then there are almost $N$ times as many weights, and the work stays the same.
+one of them: then there are $N$ times as many weights in that place, and the work stays the same.
 
-Who chooses? A choice has no gradient. Earlier mixtures of experts sent each token to two or more
-networks at least, so that the router could learn by comparing them. This paper sends it to *one*,
+Who chooses? A choice has no gradient. Earlier mixtures of experts sent each token to at least two
+networks, so that the router could learn by comparing them. This paper sends it to *one*,
 and multiplies what comes out by the probability of the choice. That is enough for a gradient: where
 an expert has helped, its probability grows.
 
@@ -203,8 +203,8 @@ def room(N: int, E: int, capacity: float) -> int:
     $$
 
     Where that is no whole number, we round up. With a factor above 1 the load may be a little
-    uneven. But each place is computed, whether a token stands in it or not, so a larger factor
-    costs time and memory: with 1.25 a quarter more.
+    uneven. But there, each place is computed, whether a token stands in it or not, so a larger
+    factor costs time and memory: with 1.25 a quarter more. We compute only those that are taken.
     """
     return math.ceil(N / E * capacity)
 
@@ -259,9 +259,9 @@ class Switch(nn.Module):
     \end{gathered}
     $$
 
-    The softmax is computed in single precision even if all else has 16 bits. In bfloat16 training
+    The router computes in single precision even if all else has 16 bits. In bfloat16 training
     diverged, and this alone repaired it (section 2.4, table 2). Elsewhere rounding changes a number
-    a little. Here it changes a choice.
+    a little. Here it can change a choice.
 
     A token that finds no place gets a zero. Since a block [adds](../gpt2.py#a-block) what its
     network returns, such a token just passes by.
@@ -412,14 +412,16 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     what is minimised. The loss that is logged, and measured at the end, is without it.
 
     The load behaves as the paper says. Without the auxiliary loss, the busiest expert gets more
-    than twice its share, and a fifth of the tokens is dropped. With it the busiest has less than
-    half as much again, and one token in fifty is dropped. The pictures show how soon that is so.
+    than twice its share, and a fifth of the tokens is dropped. With it the busiest has, on average,
+    less than one and a half times its share, and one token in fifty is dropped. The pictures show
+    how soon that is so.
 
     The loss does not. Eight experts are no better than two, and neither is better than one network.
-    It is not that they learn the text by heart, for in training they are behind, too. In 600 steps
-    a network reads some 600 thousand characters, and each of eight experts an eighth of these. The
-    practice that an expert misses costs more here than its own weights are worth. The models that
-    the paper fine-tunes have read 576 billion tokens (section 4.1).
+    It is not that they learn the text by heart: the curves, which are of the first seed, show them
+    behind in training, too. In 600 steps a network reads some 600 thousand characters, and each of
+    eight experts an eighth of these. The practice that an expert misses may cost as much as its own
+    weights are worth. The models that the paper fine-tunes have read 576 billion tokens (section
+    4.1).
     """
     run = Run(config, options)
     words = text(run.options.data or "docs")

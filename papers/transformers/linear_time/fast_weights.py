@@ -56,7 +56,7 @@ claims:
     metric: error_32
     margin: 0.3
   - what: the delta rule replaces a value, which a sum can't
-    paper: "a second experiment, in which keys come again"
+    paper: "a second experiment, of twice as many tokens as keys, drawn with replacement"
     run: DPFP, delta rule
     control: DPFP, sum
     metric: rewritten
@@ -67,8 +67,8 @@ claims:
     metric: error_16
     than: 0.05
     margin: 0
-    note: "its features are never zero, so keys still disturb each other"
-  - what: softmax attention holds four times as many keys as a key has features
+    note: "its features are never zero, but can come near; we did not measure what prevents it"
+  - what: softmax attention holds four times as many keys as a key has numbers
     paper: "figure 2"
     run: softmax
     metric: error_64
@@ -89,8 +89,8 @@ deviations:
     matters: "no: queries and keys have the same"
     test: test_dpfp_is_the_papers_sum_of_products
   - what: the retrieval task
-    paper: up to 600 keys of 64 features
-    ours: "up to 64 keys of 16 features, and values drawn anew for each sequence"
+    paper: up to 600 keys of 64 numbers
+    ours: "up to 64 keys of 16 numbers, and values drawn anew for each sequence"
     matters: "for comparing numbers: ours are shares of a value's variance"
     test: test_no_memory_is_better_than_the_bound
 mistakes:
@@ -110,7 +110,7 @@ worked:
   - at: delta_rule
     told: >-
       The same key is written twice, first with the value 5 and then with 3. With a rate of 1 the
-      second reading is 3; a sum would give 8.
+      second reading is 3. A bare sum would give 8, and divided as in `read` 4, their mean.
     code: |-
       k = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
       delta_rule(k, k, torch.tensor([[5.0], [3.0]]), torch.ones(2))[0]
@@ -172,7 +172,7 @@ def elu_features(x: Tensor) -> Tensor:
     {\bigl( \sum_{j \le i} \phi(k^{(j)}) \bigr) \cdot \phi(q^{(i)})}.
     $$
 
-    The features must be positive, so that the weights are. Those of Katharopoulos 2020 are as many
+    No feature may be negative, so that no weight is. Those of Katharopoulos 2020 are as many
     as a key has numbers: $\phi(x) = \operatorname{elu}(x) + 1$.
     """
     return F.elu(x) + 1  # (..., K)
@@ -182,8 +182,8 @@ def dpfp(x: Tensor, nu: int) -> Tensor:
     r"""
     ## More features
 
-    Two keys do not disturb each other if their features are orthogonal, and of positive vectors
-    only those are orthogonal that are nowhere both above zero. So features should be sparse, and
+    Two keys do not disturb each other if their features are orthogonal. Where no feature is
+    negative, they have to be nowhere both above zero. So features should be sparse, and
     there should be many. The *deterministic parameter-free projection* of the paper splits a key
     into its positive and its negative part, and takes products of two entries of that vector:
 
@@ -329,9 +329,10 @@ def least_error(M: int, S: int) -> float:
     r"""
     ## How much fits in
 
-    Store $S$ values, independent and of variance 1, under keys of $M$ features, and read all of
-    them. The values are the rows of $V$, and whatever the keys are, what is read is $GV$ with the
-    scores of all queries and keys as $G$. Its rank is $M$ at most. The mean squared error is
+    Store $S$ values, independent, of mean 0 and variance 1, under keys of $M$ features, and read
+    all of them. The values are the rows of $V$, and what is read is $GV$. For a sum $G$ holds the
+    scores of all queries and keys, for the delta rule something else, but always $M$ features lie
+    between. So its rank is $M$ at most. The mean squared error is
     $\lVert G - I \rVert^2 / S$, and no matrix of rank $M$ comes nearer to the identity than to miss
     $S - M$ of its directions:
 
@@ -375,8 +376,8 @@ def associations(B: int, S: int, D: int, times: int) -> tuple[Tensor, Tensor, Te
     r"""
     ## A task: look it up again
 
-    A sequence writes each of $S$ keys so many times, in random order and each time with a new
-    value, of normal numbers. What counts is the last value of each key.
+    A sequence writes each of $S$ keys equally often, in random order and each time with a new
+    value, drawn from a normal distribution. What counts is the last value of each key.
 
     We return the keys of the sequence, their values, and the $S$ answers.
     """
@@ -465,9 +466,10 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     other.
 
     The number of features decides. Linear attention has 16, and from 32 keys on it is about as bad
-    as it has to be. DPFP makes 64 features of the same 16 numbers, and holds 32 keys without an
-    error. With 16 keys linear attention has enough features, but it does not quite succeed: a
-    feature that is $\operatorname{elu}(x) + 1$ is never zero, so two keys are never orthogonal.
+    as it has to be. DPFP makes 64 features of the same 16 numbers. It holds 32 keys without an
+    error, but not 64, for which its features would be enough. Nor does linear attention quite hold
+    16: its errors lie between those of the best memories with 15 and with 13 features. That
+    $\operatorname{elu}(x) + 1$ is never zero need not be why, since it comes as near as one likes.
 
     Where keys are written twice, no number of features helps a sum, and neither does the softmax:
     both answer with a mean of old and new. The delta rule has learned to overwrite.

@@ -50,7 +50,7 @@ claims:
     control: no delta
     metric: replaced
     margin: 0.1
-    note: "most are right without it: what is older has faded more, so the newest value wins"
+    note: "most are right without it: what is older can fade more, so that the newest value wins"
   - what: the gate drops everything at once, which the delta rule alone can't
     paper: "abstract: gating enables rapid memory erasure"
     run: gated delta rule
@@ -58,7 +58,7 @@ claims:
     metric: dropped
     margin: 0.1
     note: "nearly all are right without it: a reset can write something that all keys read"
-  - what: either is better than a sum
+  - what: the delta rule alone is better than a sum
     paper: "not there: its tables compare models of language"
     run: no gate
     control: neither
@@ -106,10 +106,10 @@ changes:
 # Gated DeltaNet
 
 The [delta rule](fast_weights.py#the-delta-rule) corrects what a memory holds under one key. It
-can't empty the memory: that would take a correction for each key. A gate as in
-[Mamba](mamba.py) lets all of the memory fade by a factor that the token chooses, so a single token
-can drop everything. But it can't drop *one* value and keep the others. The two are opposite in what
-they are good for, and this paper puts them together.
+can't empty the memory: that would take a correction for each key. A gate as in Mamba-2, which
+follows [Mamba](mamba.py), lets all of the memory fade by a factor that the token chooses, so a
+single token can drop everything. But it can't drop *one* value and keep the others. Each can do
+what the other can't, and this paper puts them together.
 
 The difficulty is to compute it fast. A step of the delta rule depends on what the memory holds, so
 it looks as if tokens had to wait for each other. Within a chunk of tokens this is a system of
@@ -153,7 +153,7 @@ def recurrent(
     $$
 
     With $\alpha_t = 1$ this is the delta rule. With keys of length 1, the matrix
-    $I - \beta_t k_t k_t^\top$ has no eigenvalue outside of 0 to 1, so nothing can grow.
+    $I - \beta_t k_t k_t^\top$ has no eigenvalue outside of 0 to 1, so what is stored can't grow.
 
     We are given the logarithm of $\alpha_t$, since that of a product is a sum.
     """
@@ -262,8 +262,8 @@ class GatedDeltaNet(nn.Module):
     r"""
     ## The layer
 
-    It stands where a Transformer has attention, and published models have three of it for each
-    layer of attention.
+    It stands where a Transformer has attention. Qwen3-Next has three of them for each layer of
+    attention.
     """
 
     def __init__(self, C: int, H: int, K: int, D: int, kernel: int = 4) -> None:
@@ -301,7 +301,7 @@ class GatedDeltaNet(nn.Module):
         r"""
         ### Around the rule
 
-        Queries, keys and values see the last three tokens, too, by a short convolution. Then
+        A short convolution shows queries, keys and values the three tokens before as well. Then
         queries and keys are scaled to length 1. Last, the answer of each head is normalised, and
         gated by the token.
         """
@@ -329,10 +329,10 @@ def events(config: Config, B: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     seldom, everything is dropped. The answer to a question is the last value of the key since the
     last reset, or *nothing* if there is none.
 
-    A token has two numbers. The first is the key, or one more for a reset. The second is the value,
-    or one more for a question. We also return the answers, which mean nothing where nothing is
-    asked, and of each question how it is to be counted: 0 for no question, 2 for a key whose value
-    was replaced, 3 for one that was dropped, and else 1.
+    A token has two numbers. The first is the key, or an extra one for a reset. The second is the
+    value, or an extra one for a question. We also return the answers, which mean nothing where
+    nothing is asked, and of each question how it is to be counted: 0 for no question, 2 for a key
+    whose value was replaced, 3 for one that was dropped, and else 1.
     """
     N, M, T = config.keys, config.values, config.length
     chance = torch.rand(B, T)
@@ -401,12 +401,12 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
     Every step draws new sequences, and the loss is that of the answers.
 
-    A sum has neither, and gets a quarter of the answers wrong. With both, hardly one is wrong. But
-    in a memory with more features than there are keys, either alone comes close. Where nothing is
-    corrected, the gate learns to let values fade, so that the newest one under a key is the
-    loudest; some replaced values are still read. Where nothing fades, the delta rule gets by too.
-    Eight keys are too few to tell how much each is needed, and what the paper says of both is said
-    of long texts.
+    A sum has neither, and gets about a quarter of the answers wrong. With both, hardly one is
+    wrong. But in a memory with more features than there are keys, either alone comes close. Where
+    nothing is corrected, a gate can let values fade, so that the newest one under a key is the
+    loudest; that would explain why most replaced values are right. Where nothing fades, the delta
+    rule gets by too. Eight keys are too few to tell how much each is needed, and what the paper
+    says of both is said of long texts.
     """
     run = Run(config, options)
     recaller = Recaller(config)
@@ -434,7 +434,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # ## What changed since
 #
 # - **In large models.** Qwen3-Next has this layer in three of four blocks, and attention in the
-#   fourth. Our [layer](#the-layer) computes the same with the same weights.
+#   fourth. Our [layer](#the-layer) computes the same with the same weights, as long as there are as
+#   many heads of values as of keys. The published model has twice as many.
 # - **A factor for each feature.** Kimi Linear lets each feature of a key fade at its own pace
 #   (Kimi Team 2025, [arXiv](https://arxiv.org/abs/2510.26692)).
 

@@ -46,7 +46,7 @@ claims:
     metric: moved
     against: near
     within: 0.001
-    note: "with each seed the two are equal to four digits; but the seeds differ by more than 0.001"
+    note: "with each seed the two are equal to six digits; but the seeds differ by more than 0.001"
   - what: with sines and cosines it is not
     paper: "not compared there: they are absolute positions"
     run: rotary
@@ -60,7 +60,8 @@ claims:
     metric: near
     margin: 0.05
   - what: and better than with learned positions
-    paper: "pre-training converges faster than BERT's, which learns its positions"
+    paper: "pre-training converges faster than BERT's (figure 3); section 4.2 calls BERT's
+      positions sinusoidal, but they are learned"
     run: rotary
     control: learned
     metric: near
@@ -70,13 +71,13 @@ claims:
     note: "not run here"
 deviations:
   - what: pairs of features that turn together
-    paper: "neighbours, 2i and 2i + 1 (eq. 34)"
+    paper: "neighbours, 2i and 2i + 1 with i from 0 (eq. 35; eq. 34 counts from 1)"
     ours: "halves, i and i + D/2; the paper's form is `rotate_neighbours`"
     others: "see the table below"
     matters: "for loading weights: the rows of W_q and W_k are permuted"
     test: test_the_two_layouts_are_a_permutation
-  - what: where positions enter
-    paper: an encoder, trained on masked words
+  - what: the model
+    paper: "mostly an encoder, trained on masked words (sections 4.2, 4.3 and 4.5)"
     ours: a decoder, trained on the next character
     matters: "for comparing numbers with the paper's"
     test: test_no_token_sees_a_later_one_and_each_sees_all_before
@@ -118,7 +119,7 @@ compute distances from such sums, but nothing in them says that it should.
 Rotary embedding asks for a score that depends on the two tokens and on their distance, and on
 nothing else. It finds one that costs almost nothing. Take two features of a query as a point in
 the plane, and turn it by an angle in proportion to its position. Do the same with the key. Their
-product depends on the angle *between* them. Turning both by as much again changes nothing.
+product depends on the angle *between* them. Turning both on by the same angle changes nothing.
 
 | size | meaning | size | meaning |
 |------|---------|------|---------|
@@ -237,8 +238,8 @@ def to_halves(rows: Tensor, heads: int) -> Tensor:
 
 def to_neighbours(rows: Tensor, heads: int) -> Tensor:
     r"""
-    And back. Which model has which we read off the code of transformers, and a test holds it to
-    that:
+    And back. Which model has which we read off the code of transformers, and for all but LLaMA as
+    it was released a test holds the columns to that:
 
     | halves | neighbours |
     |--------|------------|
@@ -274,8 +275,8 @@ def decay(distances: Tensor, D: int, base: float = 10_000.0) -> Tensor:
 
     It is no more than a bound. A query can ask for any distance: where
     $q = R_{-s} k$, the score is largest for the key that stands $s$ tokens before, however large
-    $s$ is. So that scores fall with the distance is not built in, as in [ALiBi](alibi.py), and
-    models that need to look far away learn to.
+    $s$ is. Unlike in [ALiBi](alibi.py), nothing makes scores fall with the distance, and a model
+    that needs to look far away can learn to.
     """
     turns = angles(distances, D, base)  # (N, D/2)
     sums = torch.polar(torch.ones_like(turns), turns).cumsum(-1).abs()  # (N, D/2)
@@ -287,11 +288,12 @@ class Stretch:
     r"""
     ## A longer reach
 
-    Past the texts of its training a model meets angles between slow pairs that it has never seen.
+    Past the texts of its training a model meets angles of its slow pairs that it has never seen.
     So models are trained a little more, on longer texts, with the slow pairs slowed down further.
     In LLaMA 3.1 a pair that makes fewer than `low` turns in the short context becomes
     `factor` times slower, one that makes more than `high` turns stays as it is, and between the two
-    the speed is interpolated. The released settings say so; the papers do not.
+    the speed is interpolated. Its paper does not say so, but the released settings do. The form is
+    that of YaRN (Peng 2023, eq. 18 and 20), which takes 1 and 32 turns where LLaMA has 1 and 4.
     """
 
     factor: float
@@ -374,8 +376,8 @@ class Reader(GPT2):
     With learned positions it is GPT-2. Otherwise it has no table of positions. All start with the
     same weights.
 
-    Sines and cosines are scaled down to the size of the vectors of characters at the start, which
-    have a standard deviation of about one over the root of the width.
+    Sines and cosines are divided by the root of the width, which brings them near the size that the
+    vectors of characters have at the start: 0.7 over that root, and theirs is 0.55 over it.
     """
 
     kinds: ClassVar[dict[str, type[Attention]]] = {"rotary": RotaryAttention}
@@ -432,7 +434,7 @@ def loss_of_pieces(model: GPT2, tokens: Tensor, T: int) -> float:
     return total / pieces[:, 1:].numel()
 
 
-# How many held-out characters are read: whole pieces, of any length that we ask for.
+# How many held-out characters are read, in whole pieces; what does not fill one is left out.
 READ = 8192
 
 

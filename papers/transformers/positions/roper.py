@@ -26,7 +26,7 @@ figure:
     is further turned. Below, the recorded share of sums that are right, of three seeds.
 metrics:
   exact: {name: held-out sums without a mistake, unit: "%", better: higher}
-  digits: {name: digits that are right, unit: "%", better: higher}
+  digits: {name: digits and line ends that are right, unit: "%", better: higher}
   loss: {name: training loss, unit: nats a digit, better: lower, scale: log}
 runs:
   RoPER: ""
@@ -50,14 +50,14 @@ claims:
     metric: exact
     margin: 0.05
     note: "on average it is better, but the seeds differ by more; since each sum begins at position
-      0, what counts from there tells as much"
+      0, what counts from there may tell as much"
   - what: it adds better than with learned positions
     paper: "not compared there"
     run: RoPER
     control: learned
     metric: exact
     margin: 0.05
-    note: "on average it does, but the seeds differ by more, and for the same reason"
+    note: "on average it does, but the seeds differ by more; what counts from 0 may tell as much"
   - what: on text it does not degrade what RoPE learns
     paper: abstract
     note: "not run here"
@@ -89,8 +89,8 @@ changes: {from: transformers/positions/rope, proof: test_at_position_0_it_is_rop
 
 With [rotary positions](rope.py), how far away a key stands decides how much weight it gets. But
 what is then handed on is the mean of values, and values know nothing of positions. A head that has
-found the plus sign knows that it has found it, and not that it stands three tokens back. Whatever
-comes next has no use for the distance, since it is gone.
+found the plus sign knows that it has found it, and not that it stands three tokens back. What it
+hands on does not carry the distance, so whatever comes next cannot read it there.
 
 The obvious remedy turns values by their positions, as queries and keys. Then the mean knows where
 a token stands, but counted from the start of the text, and the same words mean something else
@@ -221,9 +221,10 @@ def sums(count: int, digits: int, chance: random.Random) -> list[str]:
     ## A task: add
 
     `12 + 345 = 357` is written as `21+543=753`: the last digit comes first, as one adds by hand.
-    Numbers have one to three digits, each length as likely as the other. So the digits that
-    belong together stand at different distances in each sum, and the model has to find out which
-    place a digit has in its number. That is how far it stands from the sign before it.
+    Each number is drawn below 10, 100 or 1,000, each bound as likely as the others. So the digits
+    that belong together stand at different distances in each sum, and the model has to find out
+    which place a digit has in its number. That is how far it stands from the sign before it, or
+    from the start of the line.
     """
 
     def number() -> int:
@@ -255,9 +256,10 @@ def right(model: rope.Reader, rows: Tensor) -> tuple[float, float]:
     r"""
     ## What is measured
 
-    The share of sums without a mistake, and that of digits. The model is shown the right answer up
-    to the digit that it is asked for, and takes the likeliest. A sum that it would write without a
-    mistake on its own is one in which it makes none here.
+    The share of sums without a mistake, and that of digits, where the end of the line counts as
+    one. The model is shown the right answer up to the digit that it is asked for, and takes the
+    likeliest. A sum that it would write without a mistake on its own is one in which it makes none
+    here.
     """
     wanted = answers(rows)  # (N, L-1)
     hits = model(rows[:, :-1]).argmax(-1) == wanted  # (N, L-1)
@@ -283,12 +285,12 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     ## Training
 
     The loop of [GPT-2](../gpt2.py#training). With RoPE most sums go wrong in some digit. With RoPER
-    most are right, though one seed is far behind the others. So values that tell the distance are
-    worth a lot here, as its authors say. But is it the *distance*? Values that turn without turning
-    back, and learned positions, know where a token stands in the text, and they too do much better
-    than RoPE. Each of our texts is a single sum and begins at position 0, so both tell what a model
-    needs, the place of a digit in its number. Three seeds cannot show that RoPER is better than
-    these. Without any positions hardly a sum is right.
+    most are right with two seeds, and a third of them with one. So values that tell the distance
+    are worth a lot here, as its authors say. But is it the *distance*? Values that turn without
+    turning back, and learned positions, know where a token stands in the text, and they too do much
+    better than RoPE. Each of our texts is a single sum and begins at position 0, so from both a
+    model can work out what it needs, the place of a digit in its number. Three seeds cannot show
+    that RoPER is better than these. Without any positions hardly a sum is right.
 
     Of the held-out sums none was seen in training. In the
     other order of its numbers, one may have been.

@@ -102,10 +102,10 @@ deviations:
   - what: size of the positions
     paper: "embeddings are multiplied by the root of the width (section 3.4), positions are not"
     ours: "embeddings are not, positions are divided by it: the same but for the scale of both"
-    matters: "no: a norm follows"
+    matters: "a little: a norm follows, but what blocks add weighs more beside smaller vectors"
     test: test_sines_and_cosines_are_as_loud_as_characters
 mistakes:
-  - what: "training on texts as long as those that are read later, which extrapolates nothing"
+  - what: "training on texts as long as those that are read later: then nothing is extrapolated"
     mutant: trained on texts as long as the table
     caught: test_training_is_the_plain_loop
 worked:
@@ -240,7 +240,8 @@ def measures(model: Reader, tokens: Tensor, T: int) -> dict[str, float]:
 
     The same text, cut into pieces once to four times as long as in training, each of which is
     [read by itself](rope.py#what-is-measured). Longer pieces are easier to read, since fewer
-    characters stand near a start. So whoever reads them as well as short ones has lost something.
+    characters stand near a start. So a model that reads them no better than short ones has lost
+    something.
     """
     names = ("once", "twice", "thrice", "four_times")
     return {name: loss_of_pieces(model, tokens, n * T) for n, name in enumerate(names, 1)}
@@ -255,11 +256,12 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
     In texts as long as in training, rotary positions read best and ALiBi comes next. Sines and
     cosines and learned vectors follow, about alike, and far behind them no positions at all. In
-    longer texts the order is another. Sines and cosines go on. But the sums of character and
+    longer texts the order changes. Sines and cosines go on. But the sums of character and
     position that they make there are new to the model, and it does no better with them than with
     vectors that were never learned. The paper hoped for more. Models without positions read longer
-    texts nearly as they read short ones, and so overtake both. Rotary positions lose what they had
-    ahead between two and three times the length of training. ALiBi loses nothing.
+    texts nearly as well as short ones, and so overtake both. Rotary positions are ahead of ALiBi at
+    twice the length of training, and behind it from three times on. ALiBi reads longer texts no
+    worse than short ones.
     """
     run = Run(config, options)
     words = text(run.options.data or "docs")
