@@ -256,7 +256,8 @@ def queries_kernel(
     the same rows, each in its turn, and rounding would depend on whose turn it is. So we make the
     scores a third time, and every program owns what it writes.
 
-    Keys behind the end are zeros. They add nothing, as long as their weight $e^{-L}$ is finite.
+    Keys behind the end are hidden, as in the forward pass. They are zeros, but with a score of zero
+    their weight would be $e^{-L}$, which may overflow, and infinity times zero is not a number.
     """
     place, head = tl.program_id(0), tl.program_id(1).to(tl.int64)
     rows, features = place * tile + tl.arange(0, tile), tl.arange(0, D)
@@ -275,9 +276,10 @@ def queries_kernel(
         k = tl.load(K + there, (columns < S)[:, None], 0.0)
         v = tl.load(V + there, (columns < S)[:, None], 0.0)
         s = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
+        visible = (columns < S)[None, :]
         if causal:
-            s = tl.where(columns[None, :] <= rows[:, None] + S - T, s, float("-inf"))
-        p = tl.exp(s - logarithms[:, None])
+            visible = visible & (columns[None, :] <= rows[:, None] + S - T)
+        p = tl.exp(tl.where(visible, s, float("-inf")) - logarithms[:, None])
         dp = tl.dot(do, tl.trans(v), input_precision="ieee")
         ds = p * (dp - sums[:, None]) * scale
         dq += tl.dot(ds.to(k.dtype), k, input_precision="ieee")

@@ -99,6 +99,23 @@ def test_sums_are_wider_than_the_inputs(dtype: torch.dtype) -> None:
         assert error < 3 * torch.finfo(dtype).eps
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_what_lies_behind_the_end_cannot_overflow(causal: bool) -> None:
+    """Where all scores are far below zero, a score of zero would outweigh what 16 bits can hold."""
+    q, k, v, toward = (x.detach().half() for x in given(18, 35))
+    q, k = 1 + q / 10, k / 10 - 6
+    wide = [x.double().requires_grad_() for x in (q, k, v)]
+    mask = causal_mask(35)[35 - 18 :] if causal else None
+    right = F.scaled_dot_product_attention(wide[0], wide[1], wide[2], mask)
+    narrow = [x.requires_grad_() for x in (q, k, v)]
+    ours = fused_attention(narrow[0], narrow[1], narrow[2], causal, 16)
+    assert (page.kernel_forward(q, k, v, causal, 16)[1] < -15).all()
+    found = torch.autograd.grad(ours, narrow, toward)
+    expected = torch.autograd.grad(right, wide, toward.double())
+    for one, other in zip(found, expected, strict=True):
+        assert (one.double() - other).abs().max() < 0.1 * other.abs().max()
+
+
 # What people meet
 
 
