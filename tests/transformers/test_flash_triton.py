@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -110,7 +111,9 @@ def test_what_lies_behind_the_end_cannot_overflow(causal: bool) -> None:
     narrow = [x.requires_grad_() for x in (q, k, v)]
     ours = fused_attention(narrow[0], narrow[1], narrow[2], causal, 16)
     assert (page.kernel_forward(q, k, v, causal, 16)[1] < -15).all()
-    found = torch.autograd.grad(ours, narrow, toward)
+    # In gradients of keys they make infinite rows, which nobody stores; NumPy warns of these.
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = torch.autograd.grad(ours, narrow, toward)
     expected = torch.autograd.grad(right, wide, toward.double())
     for one, other in zip(found, expected, strict=True):
         assert (one.double() - other).abs().max() < 0.1 * other.abs().max()
