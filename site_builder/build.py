@@ -11,6 +11,7 @@ changed.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from site_builder.publish.files import Files, common_files
 from site_builder.publish.inputs import digest_around, digest_inputs, digest_sources
 from site_builder.publish.literate import text_sources
 from site_builder.publish.notebook import nbformat, render_notebook
-from site_builder.publish.search import INDEX, search_files
+from site_builder.publish.search import INDEX, indexing
 from site_builder.publish.templates import render_changes, render_page
 from site_builder.publish.text import LIST, render_list, render_text
 from site_builder.publish.write import Manifest, read_manifest, write_site
@@ -64,7 +65,7 @@ class Builder:
         self.root = root
         self.out = out
         self.forms = forms
-        self._drafts = Drafts(root)
+        self._drafts = Drafts(root, cells=not forms.isdisjoint({NOTEBOOKS, TEXTS}))
         self._translations = Translations(self._drafts)
         self._comparisons = Comparisons()
         self._written: dict[str, object] = {}
@@ -121,18 +122,18 @@ class Builder:
             shown |= {form_of(problem.path, kind) for kind in self.forms & ENDING.keys()}
             kept |= shown & old.files.keys()
         kept |= linked.left & old.files.keys()
-        if whole:
-            drafts = self._drafts
-            pages = ((leaf.compose(drafts), drafts.text(leaf.path)) for leaf in linked.pages)
-            files |= search_files(pages, linked.site.changes, settings.language)
-            if EPUB in self.forms:
-                files[BOOK] = partial(self._book, linked)
-        else:
+        if whole and EPUB in self.forms:
+            files[BOOK] = partial(self._book, linked)
+        if not whole:
             later = (INDEX, BOOK) if EPUB in self.forms else INDEX
             kept |= {name for name in old.files if name.startswith(later)}
             inputs = ""
         manifest = Manifest(inputs, {}, (), done, tuple(sorted(flawed)))
-        changed = write_site(self.out, files, kept, old, manifest)
+        drafts = self._drafts
+        pages = ((leaf.compose(drafts), drafts.text(leaf.path)) for leaf in linked.pages)
+        searched = indexing(pages, linked.site.changes, settings.language)
+        with searched if whole else nullcontext(dict) as index:
+            changed = write_site(self.out, files, kept, old, manifest, index)
         self._written = {leaf.page: _seen(leaf, linked.site) for leaf in linked.pages}
         self._written |= {each.url: _seen(each, linked.site) for each in linked.site.changes}
         self._before = Before(around, stubs, linked) if LITERATE not in self.forms else None

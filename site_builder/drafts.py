@@ -7,6 +7,7 @@ linking asks of all files at once.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import pickle
 import sys
@@ -19,7 +20,7 @@ from site_builder.link.body import Body, resolve
 from site_builder.link.elsewhere import Place, carry
 from site_builder.link.links import Linker, Targets
 from site_builder.problem import Problem
-from site_builder.read.cells import Cell, read_cells
+from site_builder.read.cells import Cell
 from site_builder.read.document import Reading, read_document
 from site_builder.read.front_matter import FrontMatter
 from site_builder.read.settings import Settings
@@ -48,10 +49,12 @@ class Drafts:
     r"""
     ## The drafts
 
+    And, where those are asked for, the `cells` of each file.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, cells: bool = False) -> None:
         self.root = root
+        self._cells = cells
         self._store = Store()
         self._versions = itertools.count()
         self._known: dict[str, tuple[tuple[bytes, Task], Stub]] = {}
@@ -73,7 +76,8 @@ class Drafts:
         keys: dict[str, tuple[bytes, Task]] = {}
         tasks, problems = [], []
         for path, digest in digests.items():
-            task = Task(path, self.root, roots, settings.requires_front_matter(path), package)
+            required = settings.requires_front_matter(path)
+            task = Task(path, self.root, roots, required, package, self._cells)
             keys[path] = digest, task
             if path not in self._known or self._known[path][0] != keys[path]:
                 tasks.append(task)
@@ -83,6 +87,7 @@ class Drafts:
             if isinstance(made, Packed):
                 self._store["source " + task.path] = made.source
                 self._store["draft " + task.path] = made.draft
+                self._store["cells " + task.path] = made.cells
                 self._known[task.path] = keys[task.path], _shared(made.stub)
                 self._joined.pop(task.path, None)
             else:
@@ -94,7 +99,7 @@ class Drafts:
     def _forget(self, path: str) -> None:
         self._known.pop(path, None)
         self._joined.pop(path, None)
-        for kind in ("source", "draft", "body"):
+        for kind in ("source", "draft", "cells", "body"):
             del self._store[f"{kind} {path}"]
 
     def join(self, targets: Targets) -> tuple[dict[str, Joined], Targets]:
@@ -162,16 +167,15 @@ class Drafts:
         return self._joined[path].version
 
     def reading(self, path: str) -> Reading:
-        """Read again, since hardly any file's reading is asked for."""
+        """Read again, since hardly any is asked for; but not for one comparison after another."""
         (_, task), _ = self._known[path]
-        return read_document(self._decoded(path), task.roots, task.required)
+        return _read(self._decoded(path), task.roots, task.required)
 
     def cells(self, path: str, place: Place) -> tuple[Cell, ...]:
         """To be read in that place."""
-        (_, task), stub = self._known[path]
-        assert self._targets is not None
-        linker = Linker(path, stub.document.url, self._targets)
-        return carry(stub.document, read_cells(self._decoded(path), task.required), linker, place)
+        document = self._known[path][1].document
+        cells: tuple[Cell, ...] = pickle.loads(self._store["cells " + path])
+        return carry(document, cells, Linker(path, document.url, self.targets), place)
 
     def module(self, path: str) -> str:
         return self._known[path][1].document.module
@@ -184,6 +188,11 @@ class Drafts:
         source = decode(path, self.source(path), task.package)
         assert isinstance(source, Source)
         return source
+
+
+@functools.lru_cache(maxsize=8)
+def _read(source: Source, roots: frozenset[str], required: bool) -> Reading:
+    return read_document(source, roots, required)
 
 
 def _shared(stub: Stub) -> Stub:

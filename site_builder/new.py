@@ -16,6 +16,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
+from urllib.parse import quote
+from urllib.request import urlopen
+from xml.etree import ElementTree
+
+import jinja2
 
 from site_builder.problem import BuildError
 from site_builder.read.front_matter import READERS
@@ -96,11 +102,6 @@ def fetch(number: str) -> dict[str, Any]:
     By its [interface for programs](https://info.arxiv.org/help/api/). Only `--fetch` comes here:
     nothing else asks the network.
     """
-    from urllib.error import URLError
-    from urllib.parse import quote
-    from urllib.request import urlopen
-    from xml.etree import ElementTree
-
     atom = "{http://www.w3.org/2005/Atom}"
     address = f"https://export.arxiv.org/api/query?id_list={quote(number)}"
     try:
@@ -149,8 +150,6 @@ def write(root: Path, page: str, values: dict[str, Any]) -> Iterator[Path]:
 
 
 def _rendered(folder: Path, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    import jinja2
-
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -80,13 +80,12 @@ def _known_alike(new: Stub, old: Stub) -> bool:
     """Whether others can lead to the same places in both, by the same names."""
     document = replace(
         new.document,
-        said=old.document.said,
         named=old.document.named,
         mentions=old.document.mentions,
         fingerprint=old.document.fingerprint,
         minutes=old.document.minutes,
     )
-    return not new.problems and replace(new, document=document) == old
+    return not new.problems and replace(new, document=document, said=old.said) == old
 
 
 def _again(leaf: Leaf, version: int, updated: str, evidence: Evidence) -> Leaf:

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jinja2.ext import babel_extract
+
 from site_builder.assets import HERE, TEMPLATES
 from site_builder.labels import FOLDER, catalogue_of
 from site_builder.problem import BuildError, Problem
@@ -105,8 +107,6 @@ def labels() -> Iterator[Said]:
 
     Of the templates, and of the builder's own code.
     """
-    from jinja2.ext import babel_extract
-
     for template in sorted(TEMPLATES.glob("*.html")):
         # As the templates are read.
         with template.open("rb") as text:

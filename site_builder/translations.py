@@ -139,7 +139,8 @@ class Translations:
         drafts, leaves = self._drafts, {leaf.path: leaf for leaf in linked.pages}
         there = {path: pages.get(path, stubs[path]).document for path in leaves}
         ours: dict[str, Document] = {path: there[path] for path in pages}
-        targets = _moved(drafts.targets, {stubs[path].document.url: d for path, d in ours.items()})
+        to = {stubs[path].document.url: stub for path, stub in pages.items()}
+        targets = _moved(drafts.targets, to)
         with speaking(language):
             evidence = find_evidence(drafts, stubs, there, settings, others, only=ours)
             results = {p: leaf.results for p, leaf in leaves.items() if leaf.results}
@@ -184,12 +185,13 @@ def _tongues(
     return {path: tuple(all_of) for path, all_of in found.items()}
 
 
-def _moved(targets: Targets, to: dict[str, Document]) -> Targets:
+def _moved(targets: Targets, to: dict[str, Stub]) -> Targets:
     """What can be linked to, as a page in another language links to it."""
-    titles = {url: document.title for url, document in to.items()}
+    titles = {url: stub.document.title for url, stub in to.items()}
     titled = {
         place: tuple((titles.get(url, title), url) for title, url in pages)
         for place, pages in targets.users.items()
     }
-    moved = replace(targets, users=titled).moved({url: d.url for url, d in to.items()})
+    addresses = {url: stub.document.url for url, stub in to.items()}
+    moved = replace(targets, users=titled).moved(addresses)
     return replace(moved, said=moved.said | said_of(to.values()))

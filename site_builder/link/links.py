@@ -17,8 +17,8 @@ from html import escape
 from urllib.parse import quote, unquote
 
 from site_builder.problem import Problem
-from site_builder.read.summary import Summary
 from site_builder.render.pieces import Link, Name, Piece
+from site_builder.render.summary import Summary
 
 EXTERNAL = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 # The anchor of a line of code.

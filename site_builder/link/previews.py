@@ -13,7 +13,8 @@ from sys import intern
 from typing import NamedTuple
 
 from site_builder.read.document import Document
-from site_builder.read.summary import Summary
+from site_builder.render.draft import Stub
+from site_builder.render.summary import Summary
 
 
 class Preview(NamedTuple):
@@ -24,14 +25,13 @@ class Preview(NamedTuple):
     summary: str
 
 
-def said_of(documents: Iterable[Document]) -> dict[str, Summary]:
+def said_of(drafts: Iterable[Stub]) -> dict[str, Summary]:
     """By address: of each page, and of each section that can be led to."""
     found = {}
-    for document in documents:
-        found[document.url] = Summary(document.title, document.summary)
-        found |= {
-            intern(f"{document.url}#{anchor}"): said for anchor, said in document.said.items()
-        }
+    for draft in drafts:
+        url = draft.document.url
+        found[url] = Summary(draft.document.title, draft.document.summary)
+        found |= {intern(f"{url}#{anchor}"): said for anchor, said in draft.said.items()}
     return found
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from sys import intern
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from site_builder.link.body import Row, link_row
@@ -43,6 +44,19 @@ class Specimen:
     url: str
 
 
+class Release(NamedTuple):
+    """Which version the site is of, and where each is, the newest first."""
+
+    version: str
+    addresses: tuple[tuple[str, str], ...]
+
+    @property
+    def newer(self) -> tuple[str, str] | None:
+        """The newest version and its address, on the site of another."""
+        newest = self.addresses[0] if self.addresses else None
+        return None if not newest or newest[0] == self.version else newest
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """What every template knows; `tongues` are those of each page that is translated, by path."""
@@ -56,6 +70,7 @@ class Site:
     base_path: str
     repository: str
     version: str
+    release: Release
     groups: tuple[Group, ...]
     years: tuple[Group, ...]
     pages: tuple[Card, ...]
@@ -134,7 +149,7 @@ def find_targets(
         anchors={d.document.url: d.anchors for d in drafts if d.document.fingerprint},
         files=frozenset(files),
         outside=outside,
-        said=said_of(documents),
+        said=said_of(drafts),
     )
     leads = ((d, targets.name(name)) for d in documents for name in d.named)
     used = users(sorted(leads, key=lambda lead: lead[0].title))
@@ -172,6 +187,7 @@ def compose_site(
         base_path=urlsplit(settings.url).path or "/",
         repository=settings.repository,
         version=version,
+        release=Release(settings.version, tuple(settings.versions.items())),
         groups=groups,
         years=by_year(groups),
         pages=tuple(cards[document.path] for document in ordered),

@@ -11,6 +11,8 @@ import contextlib
 import hashlib
 from typing import Any
 
+import resvg_py
+
 from site_builder.assets import FONTS
 from site_builder.publish.keep import keep
 from site_builder.render.math import cache_folder, version
@@ -32,9 +34,6 @@ def paint(svg: str) -> bytes:
 
     The same on every machine.
     """
-    # Only builds that paint pay for the import.
-    import resvg_py
-
     # KaTeX's version is that of its fonts.
     asked = repr((resvg_py.__version__, OPTIONS, version(), [font.name for font in FONTS], svg))
     key = hashlib.sha256(asked.encode()).hexdigest()

@@ -12,13 +12,15 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, field, fields, replace
 from pathlib import Path
 
 from site_builder.problem import BuildError, Problem
 from site_builder.read.source import MANIFEST
 
+# By its name, how each file is made.
+Made = Mapping[str, Callable[[], bytes]]
 # The size and time of a file that is not there.
 MISSING = (-1, -1)
 
@@ -96,17 +98,19 @@ def digest(data: bytes) -> str:
 
 def write_site(
     out: Path,
-    files: Mapping[str, Callable[[], bytes]],
+    files: Made,
     kept: Iterable[str],
     old: Manifest,
     new: Manifest,
+    later: Callable[[], Made] = dict,
 ) -> list[str]:
     r"""
     ## Write the site
 
     `files` are new or may be: their names are known, their contents are made one after the other,
-    so that a large site needs no more memory than its largest page. Those in `kept` stay as they
-    are; all other files of the old manifest go. Returns the names of the files that changed.
+    so that a large site needs no more memory than its largest page. What comes `later` is asked for
+    when they are written. Those in `kept` stay as they are; all other files of the old manifest go.
+    Returns the names of the files that changed.
 
     Before anything else the manifest says what will be written. A build that is killed then leaves
     nothing in the folder that the next one would not know as its own, and nothing that it would
@@ -114,19 +118,22 @@ def write_site(
     """
     entries = {name: _entry(out / name, old.files.get(name)) for name in kept if old.is_ours(name)}
     _clear(out)
-    _refuse_strangers(out, files, old)
     flawed = {*old.flawed, *new.flawed}
     # Should this build be killed too, what the one before was about to write is ours still.
-    planned = tuple({*old.planned, *files})
-    _write_manifest(out, replace(old, inputs="", planned=planned, flawed=tuple(flawed)))
+    planned = {*old.planned}
+    begun = replace(old, inputs="", flawed=tuple(flawed))
     changed = []
-    for name, make in files.items():
-        data, path = make(), out / name
-        mark, known = digest(data), old.files.get(name)
-        if known is None or known != (mark, *_stat(path)):
-            _replace_file(out, path, data)
-            changed.append(name)
-        entries[name] = mark, *_stat(path)
+    for made in _in_turn(files, later):
+        _refuse_strangers(out, made, old)
+        planned |= made.keys()
+        _write_manifest(out, replace(begun, planned=tuple(planned)))
+        for name, make in made.items():
+            data, path = make(), out / name
+            mark, known = digest(data), old.files.get(name)
+            if known is None or known != (mark, *_stat(path)):
+                _replace_file(out, path, data)
+                changed.append(name)
+            entries[name] = mark, *_stat(path)
     for name in {*old.files, *old.planned} - entries.keys():
         with contextlib.suppress(OSError):
             (out / name).unlink()
@@ -137,6 +144,11 @@ def write_site(
                 folder.rmdir()
     _write_manifest(out, replace(new, files=dict(sorted(entries.items()))))
     return changed
+
+
+def _in_turn(files: Made, later: Callable[[], Made]) -> Iterator[Made]:
+    yield files
+    yield later()
 
 
 def _entry(path: Path, known: tuple[str, int, int] | None) -> tuple[str, int, int]:

@@ -5,7 +5,8 @@ Text into values, and no HTML yet: what a folder holds, and what each file in it
 
 | module | in → out |
 |---|---|
-| [settings](settings.py), [routes](routes.py), [colours](colours.py) | `pyproject.toml` → values |
+| [settings](settings.py), [releases](releases.py) | `pyproject.toml` → values |
+| [routes](routes.py), [colours](colours.py) | some of its values → ways and colours |
 | [source](source.py), [dates](dates.py) | folder → sources, and when each changed |
 | [literate](literate.py), [pylit](pylit.py), [texts](texts.py) | prose with code in it ↔ code |
 | [comments](comments.py), [literals](literals.py) | what comments and docstrings say |
@@ -30,10 +31,10 @@ Text into values, and no HTML yet: what a folder holds, and what each file in it
 | [uses](uses.py) | names → each thing, and all the places of its name |
 | [vocabulary](vocabulary.py) | syntax tree → what its names mean, and their uses |
 | [notation](notation.py) | metadata, sizes and uses → symbols that are tied to nothing |
-| [head](head.py), [summary](summary.py) | docstring → what it says of the file; prose → one line |
+| [head](head.py) | docstring → what it says of the file |
 | [paragraphs](paragraphs.py) | prose → what in it is words, and what stays around them |
 | [catalogue](catalogue.py) | a `.po` → what a page says in another language |
 | [translation](translation.py) | a document and a catalogue → the same in other words |
-| [cells](cells.py) | a source → prose, and below it the code that it is about |
 | [document](document.py) | a source → one file as it was understood, parsed once |
+| [cells](cells.py) | a document → prose, and below it the code that it is about |
 """

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from site_builder.read.blocks import Block, Markup, Parsed, parse
+from site_builder.read.blocks import Block, Markup, Parsed
 from site_builder.read.conventions import with_items
-from site_builder.read.document import without_head
+from site_builder.read.document import Reading
 from site_builder.read.sections import HEADING
-from site_builder.read.source import Source, split_lines
+from site_builder.read.source import split_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +37,16 @@ class Cell:
     markup: Markup = "markdown"
 
 
-def read_cells(source: Source, required: bool) -> tuple[Cell, ...]:
+def read_cells(reading: Reading) -> tuple[Cell, ...]:
     r"""
     ## From a file to its cells
 
-    Without what its first docstring says of the whole file, its title and its front matter;
-    `required` says whether the file must have that.
+    Without what its first docstring says of the whole file, its title and its front matter.
     """
-    _, parsed = without_head(source, parse(source.text), required)
+    parsed = reading.parsed
     taken = _taken(parsed.tree) if parsed.tree else set[int]()
-    starts = _starts(parsed.tree, source.text) if parsed.tree else {}
-    words = _Words(parsed, required)
+    starts = _starts(parsed.tree, reading.source.text) if parsed.tree else {}
+    words = _Words(parsed, reading.strict)
     done: list[Cell] = []
     unit = _Unit("code")
     for block in parsed.blocks:

@@ -15,14 +15,15 @@ from collections.abc import Iterator
 from itertools import groupby
 
 # Comments that speak to a tool, not to a reader, stay with the code: linters, notebooks (`%%`,
-# `In[1]:`, `+`, `-`), and what only a notebook can run (`!pip`, `%matplotlib`).
+# `In[1]:`, `<codecell>`, `+`, `-`), and what only a notebook can run (`!pip`, `%matplotlib`).
 DIRECTIVE = re.compile(
     r"""\#(?: :?\s*(?:type:|noqa|fmt:|ruff:|isort:|pragma|pylint:|mypy:|pyright:|-\*-|vim?:)
          | \s*(?:%%|In\s?\[[\d\s]*\]:|![a-z]|%[a-z]\w)
+         | \s*(?:<(?:code|markdown|raw|html|heading)cell\b[^<>]*>|<nbformat>[\d.]*</nbformat>)\s*$
          | \s*(?:\+\s*(?:\[\w+\].*|\{.*\})?|-)$ )""",
     re.VERBOSE,
 )
-CELL = re.compile(r"#\s*(%%|In\s?\[|\+\s*$)")
+CELL = re.compile(r"#\s*(%%|In\s?\[|<codecell>|\+\s*$)")
 # What the first two lines may say to the system and to Python.
 PREAMBLE = re.compile(r"#!|.*coding[:=]")
 FENCE = re.compile(r"\s*(?:```|~~~)")
@@ -73,9 +74,10 @@ def prose_comments(found: list[Token]) -> Iterator[tuple[int, int, str]]:
 def _notebook_header(found: list[Token]) -> int:
     """How many comments at the top are what jupytext notes for itself, between two `# ---`."""
     texts = [comment for _, _, comment in found]
-    if texts[:1] != ["# ---"] or found[0][0] > 2 or "# ---" not in texts[1:]:
+    top = sum(line < 3 and PREAMBLE.match(text) is not None for line, _, text in found[:2])
+    if texts[top : top + 1] != ["# ---"] or found[top][0] > top + 2 or texts.count("# ---") < 2:
         return 0
-    end = texts.index("# ---", 1) + 1
+    end = texts.index("# ---", top + 1) + 1
     return end if any("jupytext" in text for text in texts[:end]) else 0
 
 

@@ -22,7 +22,7 @@ MARKDOWN = re.compile(
     r"""
       ^\#{1,6}[ ]\S | ^[ ]*(?:```|~~~[ ]*\w)
     | \[[^\[\]\n]+\]\([^()\s]+\) | \[[^\[\]\n]*\]\[[^\[\]\n]*\]
-    | ^\$\$ | ^[ ]*\|?(?:[ ]*:?-{3,}:?[ ]*\|)+ | ^!!![ ]\w | ^\[[^\[\]\n]+\]:[ ]
+    | ^\$\$ | ^[ ]*+\|?(?:[ ]*+:?-{3,}+:?[ ]*+\|)++ | ^!!![ ]\w | ^\[[^\[\]\n]+\]:[ ]
     """,
     re.VERBOSE | re.MULTILINE,
 )
@@ -32,7 +32,7 @@ FIELDS = (
 )
 REST = re.compile(
     rf"""
-      (?<![\w`]):[a-zA-Z][\w:+.-]*:`[^`] | ^[ ]*\.\.[ ](?:\|[^|\n]+\|[ ])?[\w:+.-]+::
+      (?<![\w`]):[a-zA-Z][\w:+.-]{{0,99}}:`[^`] | ^[ ]*\.\.[ ](?:\|[^|\n]+\|[ ])?[\w:+.-]+::
     | ^\.\.[ ](?:_[^\n]+:|\[[\w\#*.-]+\])(?:[ ]|$) | `__?(?!\w) | (?<![\w\]])\[[\w\#*.-]+\]_(?!\w)
     | ^[ ]*:(?:{FIELDS})\b[^:\n]*: | ::[ ]*\n[ ]*\n[ ]+\S
     | ^[ ]*={{3,}}(?:[ ]+={{3,}})+[ ]*$ | ^[ ]*\+(?:[-=]{{3,}}\+)+[ ]*$
@@ -51,7 +51,8 @@ NUMPY = re.compile(rf"^({NAMES})[ ]*\n(?:-{{3,}}|={{3,}})[ ]*$", re.MULTILINE)
 GOOGLE = re.compile(rf"({NAMES}):")
 RULE = re.compile(r"[-=~^]{3,}[ ]*")
 LINE = r"""([=\-~^"'*+#.:_])\{}{{2,}}[ ]*"""
-TITLE = re.compile(rf"(?:{LINE.format(1)}\n)?[ ]*(\S[^\n]*?)[ ]*\n{LINE.format(3)}(?:\n+|\Z)")
+TITLE_LINE = r"[ ]*(\S(?:[^\n]*[^ \n])?)[ ]*+\n"
+TITLE = re.compile(rf"(?:{LINE.format(1)}\n)?{TITLE_LINE}{LINE.format(3)}(?:\n+|\Z)")
 # `x : int`, `x, y`, `*args`: a name, or a few, and perhaps what they are.
 NUMPY_ITEM = re.compile(r"\*{0,2}[\w.]+(?:, ?\*{0,2}[\w.]+)*(?: ?:(?: .*)?)?")
 # `x (int): The x.`
@@ -176,7 +177,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 def _field(name: str) -> str:
     """A field's name has no role and no colon of its own; a star or a line below means nothing."""
-    plain = re.sub(r":[\w:+.-]+:(?=`)", "", name)
+    plain = re.sub(r":[\w:+.-]{1,99}:(?=`)", "", name)
     return re.sub(r"[*|]|(?<=\w)_(?!\w)|:(?= |`|$)", _escaped, plain)
 
 

@@ -27,7 +27,6 @@ from site_builder.read.sections import (
     split_sections,
 )
 from site_builder.read.source import Source, split_lines
-from site_builder.read.summary import Summary, first_sentence, summaries
 from site_builder.read.uses import Use
 from site_builder.read.vocabulary import read_vocabulary
 
@@ -48,14 +47,14 @@ class Document:
     ## What other pages may ask of a file
 
     `file` is the one that was read. `title` and `summary` are what its author calls it, or what its
-    first lines make of it, and `said` what is said of its sections, by their anchors. `definitions`
-    gives each class and function the anchor under which it is found, `names` says what the module's
-    own names stand for, `named` what its code names that may have a page, and `mentions` the files
-    that its prose links to. `imports` are what it imports, `packages` from which, and `opening`
-    where it begins to. `fingerprint` stands for the code that runs, and is empty where Python
-    cannot read it. `is_script` says that the file does something when it is run, `alone` that it
-    can be run line by line as well, `strict` that it must have front matter, and `minutes` how long
-    it takes to read.
+    first lines make of it: the summary that no front matter has, [rendering](../render/draft.py)
+    knows. `definitions` gives each class and function the anchor under which it is found, `names`
+    says what the module's own names stand for, `named` what its code names that may have a page,
+    and `mentions` the files that its prose links to. `imports` are what it imports, `packages` from
+    which, and `opening` where it begins to. `fingerprint` stands for the code that runs, and is
+    empty where Python cannot read it. `is_script` says that the file does something when it is run,
+    `alone` that it can be run line by line as well, `strict` that it must have front matter, and
+    `minutes` how long it takes to read.
     """
 
     path: str
@@ -66,7 +65,6 @@ class Document:
     meta: FrontMatter
     title: str
     summary: str
-    said: dict[str, Summary]
     definitions: dict[str, str]
     names: dict[str, str]
     named: tuple[str, ...]
@@ -93,14 +91,17 @@ class Reading(Document):
 
     What its own page is made of: `references` say where the code uses a name that may have a page,
     `uses` where a name stands for the same thing. `sizes` are the letters that its tables of sizes
-    explain.
+    explain. `begins` is the line of the prose that is about the whole file, and `parsed` has of
+    that prose what is no front matter.
     """
 
     source: Source
+    parsed: Parsed
     sections: tuple[Section, ...]
     references: References
     uses: tuple[Use, ...]
     sizes: frozenset[str]
+    begins: int
 
     @property
     def prose(self) -> tuple[Prose, ...]:
@@ -122,7 +123,7 @@ def read_document(source: Source, roots: frozenset[str], required: bool) -> Read
     parsed = parse(source.text)
     mistakes = [Problem(source.path, line, message) for line, message in parsed.mistakes]
     code = fingerprint(parsed) if parsed.tree else ""
-    head, parsed = without_head(source, parsed, required)
+    head, parsed = _without_head(source, parsed, required)
     sections = split_sections(parsed)
     if not required:
         sections = tuple(map(_with_items, sections))
@@ -139,8 +140,7 @@ def read_document(source: Source, roots: frozenset[str], required: bool) -> Read
         url=source.url,
         meta=head.meta,
         title=title,
-        summary=head.meta.summary or first_sentence(head.rest.text),
-        said=summaries(sections, title),
+        summary=head.meta.summary,
         definitions=definitions,
         names=words.known,
         named=tuple(sorted(set(words.references.values()))),
@@ -161,14 +161,16 @@ def read_document(source: Source, roots: frozenset[str], required: bool) -> Read
             *dead_symbols(source.path, head.meta, words.uses, sizes),
         ),
         source=source,
+        parsed=parsed,
         sections=sections,
         references=words.references,
         uses=words.uses,
         sizes=sizes,
+        begins=head.rest.line if head.rest.text else 0,
     )
 
 
-def without_head(source: Source, parsed: Parsed, required: bool) -> tuple[Head, Parsed]:
+def _without_head(source: Source, parsed: Parsed, required: bool) -> tuple[Head, Parsed]:
     """What the module docstring says of the file, and the file with what is left of that."""
     if not required:
         parsed = replace(parsed, blocks=tuple(map(_in_its_markup, parsed.blocks)))

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from jinja2 import Environment, TemplateSyntaxError
+
 from site_builder.problem import Problem
 from site_builder.read.colours import pairs
 from site_builder.read.pictures import Size, size_of
@@ -97,8 +99,6 @@ def _read(settings: Settings, files: dict[str, Path], problems: list[Problem]) -
 
 
 def _templates(files: dict[str, bytes], folder: str, problems: list[Problem]) -> dict[str, str]:
-    from jinja2 import Environment, TemplateSyntaxError
-
     good = {}
     for name, data in files.items():
         path = f"{folder}/{name}"

@@ -29,7 +29,8 @@ LINED = re.compile(
 )
 # Neither code nor formulas are words, but for what stands in a formula's `\text`.
 WORDLESS = re.compile(
-    r"(`+).+?\1|\$\$.*?\$\$|\\\[.*?\\\]|\\begin\{(\w+\*?)\}.*?\\end\{\2\}|\$[^$\n]+\$", re.DOTALL
+    r"(?<!`)(`++).+?\1|\$\$.*?\$\$|\\\[.*?\\\]|\\begin\{(\w+\*?)\}.*?\\end\{\2\}|\$[^$\n]+\$",
+    re.DOTALL,
 )
 IN_TEXT = re.compile(r"\\text(?:rm|it|bf)?\{([^{}]*)\}")
 # What means something to another paragraph, so that its piece of prose stays together.

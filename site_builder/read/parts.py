@@ -8,13 +8,12 @@ of code, and with what those do, whatever is said of it and however they are bro
 from __future__ import annotations
 
 import ast
-import warnings
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from site_builder.read.document import Reading
-from site_builder.read.source import Source, split_lines
+from site_builder.read.source import split_lines
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -63,24 +62,14 @@ def read_parts(reading: Reading) -> tuple[Part, ...]:
     Those of the module itself, in the order of the file; methods are inside of their class.
     """
     lines = split_lines(reading.source.text)
-    tree = syntax(reading.source)
+    # Of what Python cannot read there are no parts; that it cannot is said elsewhere.
+    body = reading.parsed.tree.body if reading.parsed.tree else []
     spans = (span for section in reading.sections for span in section.code)
     code = sorted(
         n for first, last in spans for n in range(first, last + 1) if lines[n - 1].strip()
     )
     reader = _Reader(reading, code)
-    return tuple(reader.part(node) for node in tree.body if _defines(node))
-
-
-def syntax(source: Source) -> ast.Module:
-    """Of what Python cannot read there are no parts; that it cannot is said elsewhere."""
-    plain = (line.rstrip("\r\n") for line in split_lines(source.text))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return ast.parse("\n".join([*plain, ""]))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return ast.Module([], [])
+    return tuple(reader.part(node) for node in body if _defines(node))
 
 
 def _defines(node: ast.AST) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from site_builder.read.parts import syntax
+from site_builder.read.blocks import parse
 from site_builder.read.source import Source, decode, split_lines
 
 
@@ -71,7 +71,8 @@ def find_proof(root: Path, tests: str, path: str, name: str, file: str = "") -> 
 @functools.lru_cache(maxsize=64)
 def _functions(source: Source) -> dict[str, Proof]:
     lines, proofs = split_lines(source.text), dict[str, Proof]()
-    for node in ast.walk(syntax(source)):
+    tree = parse(source.text).tree
+    for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             start = min([node.lineno, *(each.lineno for each in node.decorator_list)])
             text = "".join(lines[start - 1 : node.end_lineno])

@@ -20,7 +20,8 @@ from site_builder.read.source import split_lines
 
 # Hashes may close a heading, after a blank: those of `C#` are its own.
 HEADING = re.compile(
-    r"(#{1,6})[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*(?:\{\s*#(\w[\w.-]*)[^}\n]*\})?[ \t]*(?:\n+|\Z)"
+    r"(#{1,6})[ \t]++(.+?)(?<![ \t])(?:[ \t]++#+)?[ \t]*+"
+    r"(?:\{\s*+#(\w[\w.-]*+)[^}\n]{0,999}+\})?[ \t]*+(?:\n+|\Z)"
 )
 # Anchors that an author writes where no section begins.
 WRITTEN = re.compile(r"""<\w[^<>]*\bid\s*=\s*["']?([\w.:-]+)|\{:?\s*#([\w.:-]+)""")

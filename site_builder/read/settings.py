@@ -17,9 +17,11 @@ from typing import Any
 
 from site_builder.problem import Problem
 from site_builder.read.colours import wrong_colours
+from site_builder.read.releases import version_of, wrong_versions
 from site_builder.read.routes import Route, read_routes
 
 FOLDERS = {"new", "static", "templates", "tests"}
+ADDRESS = re.compile(r"https?://[\w.:-]+(/[^\s?#\"<>]*)?")
 LOGO = re.compile(r"\.(?:svg|png|jpe?g|webp)$", re.IGNORECASE)
 
 
@@ -44,6 +46,8 @@ class Settings:
     | `static` | a folder of files that replace ours by their names; its `own.css` is added |
     | `templates` | the same for templates; one may begin `{% extends "ours/base.html" %}` |
     | `url` | where the site will stand, for canonical links, feed, [posters](../link/poster.py) |
+    | `version` | of what is documented; without it, that of `[project]` |
+    | `versions` | where [others](releases.py) are, the newest first: `{"1.1" = "https://…"}` |
     | `repository`, `branch` | where a page's links to its source lead |
     | `install` | what `pip install` needs to be given, for the pages' code to run anywhere |
     | `calls` | what a notebook calls in place of a script: the first of these that its file can |
@@ -87,6 +91,8 @@ class Settings:
     colours: dict[str, str | list[str]] = field(default_factory=dict)
     static: str = ""
     templates: str = ""
+    version: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
 
     def requires_front_matter(self, path: str) -> bool:
@@ -125,6 +131,12 @@ def read_settings(root: Path, url: str | None = None) -> tuple[Settings, list[Pr
             values[key] = tuple(value) if isinstance(value, list) else value
     if address := url or values.get("url"):
         values["url"] = address.rstrip("/") + "/"
+    values.setdefault("version", version_of(text))
+    addresses = values.get("versions", {})
+    values["versions"] = {name: place.rstrip("/") + "/" for name, place in addresses.items()}
+    if addresses and values["version"] not in addresses:
+        told = f"versions: no address of {values['version'] or 'this one'}; give it, or set version"
+        problems.append(Problem("pyproject.toml", lines["versions"], told))
     inside = [name for name in values.get("sources", (".",)) if _is_inside(name, root)]
     for name in set(values.get("sources", ())) - set(inside):
         message = f"sources: no folder {name!r} below this file; name one that is"
@@ -142,6 +154,8 @@ def _mistake(key: str, value: Any, types: dict[str, str], root: Path) -> str:
         return f"unknown key {key!r} in [tool.site_builder]; known: {', '.join(types)}"
     if key == "colours":
         return wrong_colours(value)
+    if key == "versions":
+        return wrong_versions(value, ADDRESS)
     if key == "calls" and _strings(value):
         return next((f"calls: {call!r} is no Python" for call in value if not _is_code(call)), "")
     if types[key] != "str":
@@ -150,7 +164,7 @@ def _mistake(key: str, value: Any, types: dict[str, str], root: Path) -> str:
         return f"{key} must be a string"
     if key == "afterwards" and not _is_code(value):
         return f"afterwards: {value!r} is no Python"
-    if key == "url" and not re.fullmatch(r"https?://[\w.:-]+(/[^\s?#\"<>]*)?", value):
+    if key == "url" and not ADDRESS.fullmatch(value):
         return f"url must be an address such as https://example.org/papers/, not {value!r}"
     if key == "language" and not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", value):
         return f"language must be a tag such as en, de or pt-BR, not {value!r}"

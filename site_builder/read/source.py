@@ -11,6 +11,7 @@ import errno
 import io
 import os
 import re
+import tokenize
 import warnings
 from collections.abc import Container
 from dataclasses import dataclass
@@ -139,8 +140,6 @@ def decode(path: str, raw: bytes, package: str = "") -> Source | Problem:
 
 
 def _decoded(raw: bytes) -> tuple[str, str]:
-    import tokenize
-
     encoding = "utf-8"
     # Where the first lines are no UTF-8 and name no encoding, `detect_encoding` cannot say why.
     with contextlib.suppress(SyntaxError):

@@ -21,7 +21,6 @@ from site_builder.read.document import Reading
 from site_builder.read.front_matter import FrontMatter
 from site_builder.read.paragraphs import TOGETHER, Unit, Words, is_words, units
 from site_builder.read.sections import HEADING, Kept, Prose, Section
-from site_builder.read.summary import first_sentence, summaries
 
 # The heads of a table of sizes: our own words, by which scripts know it.
 HEADS = {"size", "meaning"}
@@ -100,15 +99,13 @@ def translate(reading: Reading, catalogue: Catalogue, language: str) -> Reading:
     meta = said.meta(reading.meta)
     title = said.line(reading.title) if _title(reading) else reading.title
     page = page_in(catalogue.language, reading.page)
-    first = sections[0].prose[0].text if sections and sections[0].prose else ""
     return replace(
         reading,
         meta=meta,
         page=page,
         url=quote(page),
         title=title,
-        summary=meta.summary or first_sentence(first),
-        said=summaries(sections, title),
+        summary=meta.summary,
         sections=sections,
     )
 

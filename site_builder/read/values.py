@@ -9,6 +9,7 @@ and what to do; what is wrong at several places is said of each.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -142,8 +143,6 @@ def record(cls: type[T], **readers: Read[Any]) -> Read[T]:
 
 
 def unknown(key: object, known: Iterable[str]) -> str:
-    import difflib
-
     (near,) = difflib.get_close_matches(str(key), list(known), 1, 0)
     return f"unknown key {str(key)!r}; the nearest known one is {near!r}"
 
@@ -157,7 +156,7 @@ def load(
     The values of a mapping, the line of each key and of what is right inside it, and what is wrong.
     `line` is where the YAML begins.
     """
-    # Only files with front matter pay for the import.
+    # Only builds that read front matter pay for the import: 20 ms.
     import yaml
 
     # The parser in C where PyYAML was built with it.

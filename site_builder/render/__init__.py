@@ -23,6 +23,7 @@ One file, as it was understood, into HTML. Nothing here knows of another file.
 | [kept](kept.py) | what is not translated → the same, with a note |
 | [inline](inline.py) | a line of front matter → HTML |
 | [rows](rows.py) | sections → rows of the page |
+| [summary](summary.py) | rendered prose → one line of it |
 | [slips](slips.py) | a document → what its author should know of it |
 | [draft](draft.py) | a document → all that can be said of its page alone |
 | [parallel](parallel.py) | sources → drafts, side by side |

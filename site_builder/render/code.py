@@ -11,8 +11,10 @@ import functools
 import re
 from html import escape
 
+from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES, Comment, _TokenType
 from pygments.token import Name as NameToken
+from pygments.util import ClassNotFound
 
 from site_builder.read.names import References
 from site_builder.render.lexer import QuickLexer
@@ -92,10 +94,6 @@ def highlight_fence(body: str, language: str) -> str:
 
     A block of code inside prose. A language that Pygments does not know is shown as plain text.
     """
-    # Pages without a fence do not pay for the table of all languages.
-    from pygments.lexers import get_lexer_by_name
-    from pygments.util import ClassNotFound
-
     try:
         lexer = get_lexer_by_name(language or "text", stripnl=False)
     except ClassNotFound:

@@ -33,8 +33,12 @@ TARGET = rf"""(?x:
 # What follows the text of a link: its target, the label of a definition, or nothing, where the text
 # is that label.
 TAILS = {"link": TARGET, "reference": r"[ ]?\[(?P<label>[^\[\]]*+)\]", "short_reference": ""}
-HEADING = re.compile(r"(?:^|\n)(?P<level>#{1,6})[ ]+(?P<header>[^\n]*?)(?:(?<=[ ])#+)?[ ]*(?:\n|$)")
-ANCHOR = re.compile(rf"[ ]*\{{:?[ ]*#(?P<word>{MARKED}\w[\w.:-]*)[^{{}}]*\}}[ ]*$")
+# A sign that Markdown takes for escaped, in an address that goes up as in Windows: `..\..\x`.
+UP = re.compile(r"(?:(?<=\.\.)|(?<=\x03\.))\x02(\d+)\x03")
+HEADING = re.compile(
+    r"(?:^|\n)(?P<level>#{1,6})[ ]+(?P<header>[^\n]*?)(?:(?<=[ ])#+[ ]*|(?<![ ])[ ]*|)(?:\n|$)"
+)
+ANCHOR = re.compile(rf"(?<![ ])[ ]*\{{:?[ ]*#(?P<word>{MARKED}\w[\w.:-]*)[^{{}}]*\}}[ ]*$")
 
 
 class Dialect(Extension):
@@ -78,7 +82,8 @@ class _Link(InlineProcessor):
         line = LINE.match(marked)
         picture = m[0].startswith("!")
         element = Element("img" if picture else "a")
-        element.set("src" if picture else "href", self.unescape(LINE.sub("", marked)))
+        address = UP.sub(_written, self.unescape(LINE.sub("", marked)))
+        element.set("src" if picture else "href", address)
         if picture:
             element.set("alt", self.unescape(m["text"]))
         else:
@@ -88,6 +93,10 @@ class _Link(InlineProcessor):
         if line:
             element.set("data-line", line[1])
         return element, m.start(), m.end()
+
+
+def _written(escaped: re.Match[str]) -> str:
+    return "\\" + chr(int(escaped[1]))
 
 
 class _Anchors(Treeprocessor):

@@ -66,4 +66,5 @@ def read_html(html: str, shelf: Shelf, line: int, key: str, context: Context) ->
         tuple(reader.mistakes),
         reader.length,
         reader.math,
+        ((line, reader.opening),),
     )

@@ -65,6 +65,7 @@ def _engine() -> Any:
     Started when the first formula is not in the cache: reading KaTeX takes longer than rendering a
     page.
     """
+    # It begins a thread when it is imported, and a process with threads must not be copied.
     import quickjs
 
     context = quickjs.Context()

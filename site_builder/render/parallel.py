@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from site_builder.problem import Problem
+from site_builder.read.cells import read_cells
 from site_builder.read.document import read_document
 from site_builder.read.source import Source, file_of
 from site_builder.read.texts import read_page
@@ -28,21 +29,26 @@ ENOUGH = 200_000
 
 
 class Task(NamedTuple):
-    """A file, the folder that holds all files, what `read_document` asks, and its package."""
+    """
+    A file, the folder that holds all files, what `read_document` asks, its package, and whether
+    its [cells](../read/cells.py) are asked for.
+    """
 
     path: str
     root: Path
     roots: frozenset[str]
     required: bool
     package: str = ""
+    cells: bool = False
 
 
 class Packed(NamedTuple):
-    """The source and the draft as bytes, and what linking asks of the draft."""
+    """What linking asks of the draft; the source, the draft and the cells as bytes."""
 
     stub: Stub
     source: bytes
     draft: bytes
+    cells: bytes
 
 
 def draft_all(tasks: list[Task]) -> Iterator[Packed | Problem]:
@@ -67,8 +73,14 @@ def _draft_one(task: Task) -> Packed | Problem:
     source = read_page(task.path, task.root, task.package)
     if isinstance(source, Problem):
         return source
-    made = draft(read_document(source, task.roots, task.required))
-    return Packed(made.stub, _bytes(source), pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
+    reading = read_document(source, task.roots, task.required)
+    made = draft(reading)
+    cells = read_cells(reading) if task.cells else ()
+    return Packed(made.stub, _bytes(source), _packed(made), _packed(cells))
+
+
+def _packed(value: object) -> bytes:
+    return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
 
 
 def _bytes(source: Source) -> bytes:
@@ -76,7 +88,10 @@ def _bytes(source: Source) -> bytes:
 
 
 def _follow() -> None:
-    """A worker leaves Ctrl-C to the process that started it, and ends when that one does."""
+    """
+    A worker leaves Ctrl-C to the process that started it, and ends when that one does. Of itself it
+    would not where that one was killed: it waits for work on a pipe that it holds open itself.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 

@@ -64,7 +64,8 @@ class Rendered:
 
     `anchors` are those set inside it and `mistakes` what is wrong with it, each with its line.
     `length` counts the characters that are seen; a table, a picture or a block of code is longer
-    than any text. `math` says whether there are formulas.
+    than any text. `math` says whether there are formulas. `openings` are the words of the first
+    paragraph, with the line on which the prose begins.
     """
 
     pieces: tuple[Piece, ...] = ()
@@ -73,6 +74,7 @@ class Rendered:
     mistakes: tuple[tuple[int, str], ...] = ()
     length: float = 0
     math: bool = False
+    openings: tuple[tuple[int, str], ...] = ()
 
 
 # The length of what is looked at rather than read.
@@ -105,6 +107,7 @@ def joined(parts: list[Rendered]) -> Rendered:
         tuple(mistake for part in parts for mistake in part.mistakes),
         sum(part.length for part in parts),
         any(part.math for part in parts),
+        tuple(opening for part in parts for opening in part.openings),
     )
 
 

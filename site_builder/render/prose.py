@@ -90,4 +90,5 @@ def _plainly(text: str, line: int, reason: str) -> Rendered:
     blocks = re.split(r"\n[ ]*\n", UNSHOWN.sub(LOST, text))
     message = f"{reason}, so it is shown as it was written; make it simpler"
     html = "\n".join(f"<p>{escape(block, quote=False)}</p>" for block in blocks)
-    return Rendered((html,), mistakes=((line, message),), length=len(text))
+    openings = ((line, " ".join(blocks[0].split())),)
+    return Rendered((html,), mistakes=((line, message),), length=len(text), openings=openings)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from html import escape
+from html import escape, unescape
 from html.parser import HTMLParser
 
 from markupsafe import Markup
@@ -33,6 +33,9 @@ from site_builder.render.pieces import (
 from site_builder.render.shelf import MARK, Aside, Shelf
 from site_builder.render.tags import HEADINGS, VOID
 
+# A text opens with the words of the first of these, but for what is in one of those.
+OPENS = frozenset({"p", "li", "dd", "dt"})
+UNSAID = frozenset({*HEADINGS, "table", "pre"})
 NAME = re.compile(r"([A-Za-z_]\w*)((?:\.\w*)*)(?:\(\))?")
 # As Markdown names the two ends of a footnote.
 FOOTNOTE = re.compile(r"(#?)(fn(?:ref\d*)?):(.+)")
@@ -52,11 +55,16 @@ class Reader(HTMLParser):
         self._open: list[tuple[str, int, str]] = []
         # The heading that is open: its level, its anchor, and its words without their links.
         self._heading: tuple[int, str, list[str]] | None = None
+        # The words of the first paragraph, once it has ended, and until then those so far.
+        self.opening = ""
+        self._words: list[str] = []
         # What a block of code holds, while it holds nothing but blocks.
         self._blocks: list[Aside] | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         start, shown, before, after = len(self.pieces), tag, "", ""
+        if tag in {"li", "br"}:
+            self._end_words(tag)
         if tag in HEADINGS:
             level = self.context.outline.place(int(tag[1]))
             shown = f"h{level}"
@@ -95,6 +103,8 @@ class Reader(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         _, start, closing = self._open.pop()
+        if tag in OPENS:
+            self._end_words(tag)
         if tag == "pre" and self._blocks:
             # An example further in is an example, and no code around one.
             self.pieces[start:] = map(self._shown, self._blocks)
@@ -120,6 +130,7 @@ class Reader(HTMLParser):
             aside = self.shelf[mark[1]]
             if not self._is_in("pre"):
                 self._put(self._shown(aside))
+                self._say("" if aside.kind == "fence" else _as_words(aside))
             elif self._blocks is not None and aside.is_block:
                 self._blocks.append(aside)
                 self._put(escape(aside.written))
@@ -140,6 +151,23 @@ class Reader(HTMLParser):
             self._blocks = None
         self.length += len(html)
         self._put(html)
+        self._say(unescape(html))
+
+    def _say(self, words: str) -> None:
+        """Take them for the opening, if that has not ended and they are of it."""
+        if not self.opening:
+            tags = {tag for tag, _, _ in self._open}
+            is_note = {"sup", "a"} <= tags
+            if not tags.isdisjoint(OPENS) and tags.isdisjoint(UNSAID) and not is_note:
+                self._words.append(words)
+
+    def _end_words(self, tag: str) -> None:
+        """A term is part of what is said of it, and a line of its paragraph."""
+        words = " ".join("".join(self._words).split())
+        if tag in {"br", "dt"}:
+            self._words.append(" ")
+        elif words and not self.opening:
+            self.opening = words
 
     def _put(self, piece: Piece, title: bool = True) -> None:
         self.pieces.append(piece)
@@ -182,3 +210,7 @@ class Reader(HTMLParser):
                 message = str(error)
         self.mistakes.append((aside.line, message))
         return f'<code class="error">{escape(aside.written)}</code>'
+
+
+def _as_words(aside: Aside) -> str:
+    return aside.written if aside.kind == "mistake" else aside.text

@@ -26,7 +26,7 @@ UNSHOWN = re.compile("[\0\x02\x03\ud800-\udfff]")
 LOST = "\ufffd"
 
 FENCE = re.compile(
-    r"(?P<fence>`{3,}|~{3,})[ ]*(?P<language>[\w+-]*)[^\n`]*\n"
+    r"(?P<fence>`{3,}+|~{3,}+)[ ]*+(?P<language>[\w+-]*+)[^\n`]*+\n"
     r"(?P<body>.*?)(?P<close>^[ ]*(?P=fence)[`~]*[ ]*$|\Z)",
     re.MULTILINE | re.DOTALL,
 )
@@ -88,6 +88,8 @@ class Scan:
 
     def _margin(self, at: int) -> str | None:
         """The blanks before the first character of a line; nothing where it is not the first."""
+        if self.text[at - 1 : at] not in {"", " ", "\n"}:
+            return None
         begin = self.text.rfind("\n", 0, at) + 1
         return None if self.text[begin:at].strip(" ") else self.text[begin:at]
 

@@ -19,7 +19,7 @@ from site_builder.read.source import split_lines
 from site_builder.render.scan import FENCE, Scan
 from site_builder.render.shelf import Shelf
 
-CODE = re.compile(rf"{FENCE.pattern}|(?P<ticks>`+)(?!`)[^\n]+?(?<!`)(?P=ticks)(?!`)", FENCE.flags)
+CODE = re.compile(rf"{FENCE.pattern}|(?<!`)(?P<ticks>`++)[^\n]+?(?<!`)(?P=ticks)(?!`)", FENCE.flags)
 HEADING = re.compile(r"^(#{1,6})[ \t]+\S", re.MULTILINE)
 # In a link, in the definition of one, by itself, and in HTML.
 ADDRESS = re.compile(

@@ -13,6 +13,7 @@ from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
+from docutils.parsers.rst.directives.body import MathBlock
 from docutils.parsers.rst.states import Inliner
 from docutils.utils import unescape
 
@@ -25,7 +26,7 @@ ROLES = frozenset(
 DIRECTIVES = frozenset(
     """
     admonition attention caution compound container danger epigraph error figure highlights hint
-    image important list-table math note parsed-literal pull-quote replace rubric table tip topic
+    image important list-table note parsed-literal pull-quote replace rubric table tip topic
     unicode warning
     """.split()  # noqa: SIM905
 )
@@ -45,7 +46,11 @@ SAID = {
     "seealso": "See also",
 }
 NAMED = re.compile(r"^[ \t]*\.\.[ ]+(?:\|[^|\n]+\|[ ]+)?([\w.+:-]*\w)[ ]?::", re.MULTILINE)
-TARGET = re.compile(r"(?P<mark>[~!]?)(?P<text>.*?)(?:\s*<(?P<target>[^<>]*)>)?", re.DOTALL)
+TARGET = re.compile(r"(?P<mark>[~!]?)(?P<text>.*?)(?:(?<!\s)\s*+<(?P<target>[^<>]*)>)?", re.DOTALL)
+# Each sign may begin something to docutils, which then looks for its end in all that follows.
+SIGN = re.compile(r"[^\w\s]|_")
+# More of them than anybody writes in one paragraph.
+MOST = 2000
 # A star that begins emphasis, behind a blank.
 ANOTHER = re.compile(r"(?<=\s)\*\w")
 
@@ -59,13 +64,30 @@ def know_directives(text: str) -> None:
 @functools.cache
 def _know(name: str) -> None:
     if name not in DIRECTIVES:
-        directives.register_directive(name, _Example if name in EXAMPLES else _Labelled)
+        kind = _Math if name == "math" else _Example if name in EXAMPLES else _Labelled
+        directives.register_directive(name, kind)
+
+
+class TooManySigns(ValueError):
+    """A paragraph would take docutils seconds."""
 
 
 def make_inliner(settings: Any) -> Inliner:
-    """Every role that is not docutils' own is a name of code, or words."""
+    r"""
+    ## Inline markup
+
+    Every role that is not docutils' own is a name of code, or words. Raises `TooManySigns` where a
+    paragraph is made of signs.
+    """
     inliner = Inliner()
-    theirs = inliner.interpreted
+    theirs, parsed = inliner.interpreted, inliner.parse
+
+    def parse(
+        text: str, lineno: int, memo: Any, parent: nodes.Element
+    ) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        if len(text) > MOST and len(SIGN.findall(text)) > MOST:
+            raise TooManySigns
+        return parsed(text, lineno, memo, parent)
 
     def interpreted(
         rawsource: str, text: str, role: str, lineno: int
@@ -83,6 +105,7 @@ def make_inliner(settings: Any) -> Inliner:
 
     # A class of our own cannot be: docutils asks the class for its patterns.
     inliner.interpreted = interpreted  # type: ignore[method-assign]
+    inliner.parse = parse  # type: ignore[method-assign]
     inliner.dispatch = {**Inliner.dispatch, "*": _emphasis}  # type: ignore[dict-item]
     inliner.init_customizations(settings)
     return inliner
@@ -105,6 +128,17 @@ class _AnyOption(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         return directives.unchanged
+
+
+class _Math(MathBlock):
+    """A formula, whatever Sphinx may be told of it; its label stands below it."""
+
+    option_spec = _AnyOption(MathBlock.option_spec)
+
+    def run(self) -> list[nodes.Node]:
+        label = self.options.get("label")
+        said = [nodes.paragraph("", f"({label})")] if label else []
+        return [*super().run(), *said]  # type: ignore[no-untyped-call]
 
 
 class _Labelled(Directive):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import posixpath
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 from site_builder.read.claims import metric_of
@@ -30,7 +31,8 @@ class Picture:
     ## A picture
 
     Of which run it is, what it shows in words, the numbers of that run, and its size on the page,
-    so that the page does not jump when it arrives. `times` is how many pixels a pixel became.
+    so that the page does not jump when it arrives. `times` is how many pixels a pixel became, and
+    `digest` is that of the file.
     """
 
     url: str
@@ -40,6 +42,7 @@ class Picture:
     width: int
     height: int
     times: int
+    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,9 @@ def picture(name: str, run: RecordedRun, meta: FrontMatter, file: Path) -> Pictu
     width, height = (max(1, side) for side in size)
     times = max(1, min(-(-WIDTH // width), HEIGHT // height))
     alt = "; ".join([f"{told}: {run.label}", *numbers])
-    return Picture(f"records/{name}", run.label, alt, numbers, times * width, times * height, times)
+    digest = sha256(file.read_bytes()).digest()
+    size = times * width, times * height
+    return Picture(f"records/{name}", run.label, alt, numbers, *size, times, digest)
 
 
 def kind_of(name: str) -> str:
@@ -76,14 +81,30 @@ def kind_of(name: str) -> str:
 
 
 def galleries(pictures: Mapping[str, Picture], meta: FrontMatter) -> tuple[Gallery, ...]:
-    """By kind, in the order of the runs; `pictures` has them by the names of their files."""
-    kinds: dict[str, list[Picture]] = {}
+    """
+    By kind, in the order of the runs; `pictures` has them by the names of their files. One that
+    several runs drew alike is shown once.
+    """
+    kinds: dict[str, dict[bytes, list[Picture]]] = {}
     for place, item in pictures.items():
-        kinds.setdefault(kind_of(posixpath.basename(place)), []).append(item)
+        alike = kinds.setdefault(kind_of(posixpath.basename(place)), {})
+        alike.setdefault(item.digest, []).append(item)
     return tuple(
-        Gallery(kind.replace("_", " "), meta.shows.get(kind, ""), tuple(items))
-        for kind, items in kinds.items()
+        Gallery(
+            kind.replace("_", " "),
+            told := meta.shows.get(kind, ""),
+            tuple(_of_all(told or kind.replace("_", " "), items) for items in alike.values()),
+        )
+        for kind, alike in kinds.items()
     )
+
+
+def _of_all(told: str, items: list[Picture]) -> Picture:
+    """Numbers are those of single runs, and say nothing of what all of them drew."""
+    if len(items) == 1:
+        return items[0]
+    runs = ", ".join(item.run for item in items)
+    return replace(items[0], run=runs, alt=f"{told}: {runs}", numbers=())
 
 
 def _numbers(run: RecordedRun, meta: FrontMatter) -> Iterator[str]:

@@ -61,12 +61,16 @@ const renew = async () => {
   location.reload()
 }
 let renewed = Promise.resolve(), build = document.currentScript.src.split("?")[1]
-const events = new EventSource("/_events")
-events.addEventListener("problems", e => show(JSON.parse(e.data)))
-// Told on connecting too: a build may have come between the page and its connection.
-events.addEventListener("built", e => {
-  if (e.data === build) return
-  build = e.data
-  renewed = renewed.then(renew, renew)
-})
+const listen = () => {
+  const events = new EventSource("/_events")
+  events.addEventListener("problems", e => show(JSON.parse(e.data)))
+  // Told on connecting too: a build may have come between the page and its connection.
+  events.addEventListener("built", e => {
+    if (e.data === build) return
+    build = e.data
+    renewed = renewed.then(renew, renew)
+  })
+}
+// A browser without a window is there to take a picture, and may wait until no connection is open.
+if (!navigator.userAgent.includes("Headless")) listen()
 }

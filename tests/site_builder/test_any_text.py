@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import os
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -17,9 +18,11 @@ from hypothesis import strategies as st
 
 from site_builder.problem import Problem
 from site_builder.read.blocks import parse
+from site_builder.read.document import read_document
 from site_builder.read.sections import Prose
 from site_builder.read.source import Source, decode, split_lines
 from site_builder.render.context import Context
+from site_builder.render.draft import draft
 from site_builder.render.prose import render
 
 from .invariants import check, html_of
@@ -270,3 +273,48 @@ def test_too_much(name: str) -> None:
     check(Source("a/b.py", TOO_MUCH[name], "utf-8"))
     # Nothing here is longer than a megabyte: what takes minutes would be more than linear.
     assert time.process_time() - begin < 90
+
+
+MANY = 10_000
+# Lines of which a pattern could try each part with each other, of any length.
+SLOW: dict[str, Callable[[int], str]] = {
+    "blanks": lambda n: " " * n + "x",
+    "tabs": lambda n: "\t" * n + "x",
+    "tildes": lambda n: "~" * n + "x",
+    "blanks behind a fence": lambda n: "```" + " " * n + "`",
+    "blanks in a role": lambda n: ":a:`b" + " " * n + "c`",
+    "blanks in a title": lambda n: "x" + " " * n + "x\n===",
+    "blanks in a heading": lambda n: "## x" + " " * n + "x",
+    "hashes in a heading": lambda n: "## x" + " #" * n + "x",
+    "anchors without an end": lambda n: "## x" + " {#a" * n,
+    "roles without an end": lambda n: ":a-" * n,
+    "fields without an end": lambda n: "Args:\n    " + ":a-" * n + "\n        x",
+    "stars": lambda n: "*" * n,
+    "braces": lambda n: "{" * n,
+    "stars at words": lambda n: "*a " * n,
+    "dashes at words": lambda n: "-a" * n,
+}
+
+
+def seconds(text: str) -> float:
+    """How long the page takes that says this, once in a docstring and once in a comment."""
+    comment = "".join(f"# {line}\n" for line in text.split("\n"))
+    begin = time.process_time()
+    for source in (f'"""{text}"""\n', f"{comment}x = 1\n"):
+        draft(read_document(Source("a/b.py", source, "utf-8"), frozenset(), False))
+    return time.process_time() - begin
+
+
+@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("opening", ["S.\n\n", "", ":class:`rest`\n\n"])
+def test_twice_as_much_takes_no_more_than_twice_as_long(name: str, opening: str) -> None:
+    once, twice = (
+        min(seconds(opening + SLOW[name](n)) for _ in range(3)) for n in (MANY, 2 * MANY)
+    )
+    # What is quadratic takes four times as long, and seconds; the rest, some hundredths of one.
+    assert twice < 3 * once + 0.5
+
+
+@pytest.mark.parametrize("opening", ["S.\n\n", "", ":class:`rest`\n\n"])
+def test_a_list_two_thousand_deep_is_given_up_at_once(opening: str) -> None:
+    assert seconds(opening + "".join("  " * n + "- x\n" for n in range(2000))) < 6

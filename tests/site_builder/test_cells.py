@@ -28,14 +28,15 @@ NOWHERE = Place("")
 
 
 def cells_of(text: str, required: bool = False) -> tuple[Cell, ...]:
-    return read_cells(Source("a.py", text, "utf-8"), required)
+    return read_cells(read_document(Source("a.py", text, "utf-8"), frozenset(), required))
 
 
 def carried(source: Source, required: bool, place: Place = NOWHERE) -> tuple[Cell, ...]:
-    document = read_document(source, frozenset(), required).document
-    targets = find_targets([Stub(document, frozenset(), ())], [], {})
+    reading = read_document(source, frozenset(), required)
+    document = reading.document
+    targets = find_targets([Stub(document, {}, frozenset(), ())], [], {})
     linker = Linker(source.path, source.url, targets)
-    return carry(document, read_cells(source, required), linker, place)
+    return carry(document, read_cells(reading), linker, place)
 
 
 def lines(text: str) -> list[str]:
@@ -67,7 +68,8 @@ def unescaped(text: str) -> str:
 def test_no_line_of_code_is_lost(files: list[Path], root: Path) -> None:
     for source in sources(files, root):
         parsed = parse(source.text)
-        code = [cell.text for cell in read_cells(source, root == ROOT) if cell.kind != "prose"]
+        cells = read_cells(read_document(source, frozenset(), root == ROOT))
+        code = [cell.text for cell in cells if cell.kind != "prose"]
         kept = [line for text in code for line in lines(text)]
         if parsed.tree is None:
             assert kept == lines("".join(b.text for b in parsed.blocks if b.kind != "docstring"))

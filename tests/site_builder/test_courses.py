@@ -150,7 +150,9 @@ def test_pictures_of_a_kind_stand_together_with_what_is_to_be_seen(tmp_path: Pat
     file = png(tmp_path / "x.png", 400, 400)
     names = {"r/p.a.maps.png": runs[0], "r/p.a.few_words.png": runs[0], "r/p.b.maps.png": runs[1]}
     shown = {}
-    for place, run in names.items():
+    for number, (place, run) in enumerate(names.items()):
+        # What stands behind the end is no part of a picture, and makes it another file.
+        file.write_bytes(file.read_bytes() + bytes([number]))
         found = picture(place.removeprefix("r/"), run, meta, file)
         assert found
         shown[place] = found
@@ -163,3 +165,25 @@ def test_pictures_of_a_kind_stand_together_with_what_is_to_be_seen(tmp_path: Pat
     ]
     assert words.pictures[0].alt == "few words: a; loss 1.5 nats; share 25 %"
     assert maps.pictures[1].url == "records/p.b.maps.png"
+
+
+def test_a_picture_that_runs_drew_alike_is_shown_once(tmp_path: Path) -> None:
+    metrics, claims = {"loss": LOSS}, (Claim("c", "p", "a", "loss", control="c", margin=0),)
+    meta = FrontMatter(metrics=metrics, claims=claims)
+    trial = Trial(0, "", "", 1, 1.0, 1.0, (), {"loss": 1.5})
+    file = png(tmp_path / "x.png", 400, 400)
+    shown = {}
+    for label in "abc":
+        name = f"p.{label}.maps.png"
+        found = picture(name, RecordedRun(label, "", 1, (trial,), (), (), ()), meta, file)
+        assert found
+        shown[f"r/{name}"] = found
+        if label == "b":
+            file = png(tmp_path / "y.png", 400, 401)
+    ((alike, other),) = (each.pictures for each in galleries(shown, meta))
+    assert (alike.run, alike.numbers, alike.alt) == ("a, b", (), "maps: a, b")
+    assert (alike.url, other.run, other.numbers) == (
+        "records/p.a.maps.png",
+        "c",
+        ("loss 1.5 nats",),
+    )

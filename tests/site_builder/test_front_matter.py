@@ -9,6 +9,7 @@ from site_builder.read.claims import Changes, Claim, Deviation, Drawing, Metric,
 from site_builder.read.document import read_document
 from site_builder.read.front_matter import FrontMatter, read_front_matter
 from site_builder.read.source import Source
+from site_builder.render.draft import draft
 
 FULL = r"""---
 title: "Adam: a step of known length"
@@ -133,9 +134,9 @@ def test_arxiv_numbers_of_all_ages(value: str) -> None:
         ),
         ('"""Title\n=====\n\nText.\n"""\n', "Title", "Text."),
         (
-            '"""# T\n\nWhat a [run](run.py#a) leaves, as [1] says, and [this one][two].\n"""\n',
+            '"""# T\n\nA [run](run.py#a) leaves, as [1] says, [one][two].\n\n[two]: a\n"""\n',
             "T",
-            "What a run leaves, as [1] says, and this one.",
+            "A run leaves, as [1] says, one.",
         ),
         ("x = 1\n", "c", ""),
         ("", "c", ""),
@@ -144,10 +145,24 @@ def test_arxiv_numbers_of_all_ages(value: str) -> None:
         ('# A licence.\n\n"""Doc."""\n', "c", "Doc."),
         ('def f():\n    """Not the module\'s."""\n', "c", ""),
         ('"""See :class:`Foo` and ``bar``."""\n', "c", "See Foo and bar."),
+        ("# Why.\nx = 1\n", "c", ""),
+        ("# Why.\n'Doc.'\n", "c", "Doc."),
+        (
+            '"""f(*args), 2**3**4, a*b*c, A[T](B) a[i](j)."""',
+            "c",
+            "f(*args), 2**3**4, a*b*c, A[T](B) a[i](j).",
+        ),
+        ('"""Cost $5 for \'$B$\' and `$x`."""', "c", "Cost $5 for 'B' and $x."),
+        ('"""<a id="Foo"></a>Hi<sup>2</sup> & <b>you</b>[^1].\n\n[^1]: No."""', "c", "Hi2 & you."),
+        ('"""`Python <https://python.org>`_, Py_.\n\n.. _Py: x.py"""', "c", "Python, Py."),
+        ('"""\nTitle\n=====\n\nSub\n---\n\nText."""', "Title", "Text."),
+        ('"""\n=== ===\nA   B\n=== ===\n1   2\n=== ===\n\nText."""', "c", "Text."),
+        ('"""- One,\n  two\n  - three"""', "c", "One, two"),
+        ('""":param x: The x."""', "c", "param x: The x."),
     ],
 )
 def test_what_a_foreign_file_is_called(text: str, title: str, summary: str) -> None:
-    made = read_document(Source("a/b/c.py", text, "utf-8"), frozenset({"a"}), False)
+    made = draft(read_document(Source("a/b/c.py", text, "utf-8"), frozenset({"a"}), False)).document
     assert (made.title.removesuffix(".py"), made.summary) == (title, summary)
     assert made.problems == ()
 

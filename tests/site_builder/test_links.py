@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from site_builder.build import Builder
 from site_builder.link.links import Targets, relative
 from site_builder.problem import Problem
+from site_builder.read.sections import Prose
+from site_builder.render.context import Context
+from site_builder.render.pieces import Link
+from site_builder.render.prose import render
 
 from .conftest import Tree
 
@@ -258,3 +264,17 @@ def test_contents_list_headings_and_what_has_none(tree: Tree) -> None:
         ("1", "-main", "a.py"), ("2", "First", "First"), ("2", "the-second", "The second"),
         ("4", "Second.method", "Second.method"), ("3", "third", "third"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        (r"[a](..\..\x)", r"..\..\x"),
+        (r"[a](..\_x\y)", r"..\_x\y"),
+        ("[a]: ..\\..\\_x\n\n[a]", r"..\..\_x"),
+        (r"[a](x\_y.py)", "x_y.py"),
+    ],
+)
+def test_an_address_of_windows_stays_as_it_was_written(written: str, address: str) -> None:
+    pieces = render(Prose(written, 1), "s", Context()).pieces
+    assert [piece.address for piece in pieces if isinstance(piece, Link)] == [address]

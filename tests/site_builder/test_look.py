@@ -19,6 +19,7 @@ from site_builder.read.settings import Settings
 from .conftest import ROOT, Command, Tree
 
 LOGO = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 30 10"><path d="M0 0h30v10z"/></svg>'
+VERSIONS = 'versions = {"2.0" = "https://x.org/2", "1.0" = "https://x.org/1/"}'
 PAGE = '"""## A part\n\nWords.\n"""\nx = 1\n'
 
 
@@ -176,12 +177,46 @@ def test_nothing_outside_is_read(tree: Tree, tmp_path: Path) -> None:
         ('colours = {accent = "url(x)"}', "colours: accent must be a colour"),
         ('colours = {accent = ["#05c", "#05c", "#05c"]}', "colours: accent must be a colour"),
         ("[tool.site_builder.colours]\naccent = 3", "colours: accent must be a colour"),
+        ("version = 2", "version must be a string"),
+        ('versions = ["1.0"]', "versions must be a table such as"),
+        ('versions = {"1.0" = "docs"}', "versions: 1.0 must have an address such as"),
+        (VERSIONS, "versions: no address of this one"),
     ],
 )
 def test_each_mistake_is_one_line(tree: Tree, setting: str, said: str) -> None:
     _, _, problems = built(project(tree, f'title = "T"\n{setting}'))
     assert len(problems) == 1
     assert problems[0].startswith(f"pyproject.toml:3: {said}")
+
+
+def test_pages_of_a_release(tree: Tree) -> None:
+    root = project(tree, 'url = "https://x.org/2/"', b_dot_py=PAGE)
+    _, page, _ = built(root)
+    assert 'class="release"' not in page
+    package = '\n[project]\nname = "p"\nversion = "2.0"'
+    _, page, problems = built(project(tree, 'url = "https://x.org/2/"' + package))
+    assert problems == ()
+    assert '<li class="release">Version 2.0</li>' in page
+    # The newest: others are a step away, and nothing else changes.
+    _, page, problems = built(project(tree, f'url = "https://x.org/2/"\n{VERSIONS}{package}'))
+    assert problems == ()
+    other = '<a href="https://x.org/1/a.html">1.0</a>'
+    assert f'<li class="release">Version 2.0, {other}</li>' in page
+    assert '<link rel="canonical" href="https://x.org/2/a.html">' in page
+    assert 'class="older"' not in page
+
+
+def test_pages_of_an_old_release(tree: Tree) -> None:
+    settings = f'url = "https://x.org/1/"\nversion = "1.0"\n{VERSIONS}'
+    front, page, problems = built(project(tree, settings))
+    assert problems == ()
+    assert '<link rel="canonical" href="https://x.org/2/a.html">' in page
+    assert '<link rel="canonical" href="https://x.org/2/">' in front
+    assert 'This describes version 1.0. <a href="https://x.org/2/a.html">Version 2.0</a>' in page
+    assert 'Version 1.0, <a href="https://x.org/2/">2.0</a>' in front
+    # Nobody has to say where it stands itself.
+    _, page, _ = built(project(tree, f'version = "1.0"\n{VERSIONS}'))
+    assert '<link rel="canonical" href="https://x.org/2/a.html">' in page
 
 
 def test_every_setting_is_told_where_people_look(command: Command) -> None:

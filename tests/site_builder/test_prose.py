@@ -192,6 +192,16 @@ def test_chips() -> None:
     assert code[0].endswith('<span class="chip"><span class="hash"># </span>(B, T)</span>')
 
 
+def test_one_sentence_says_what_a_page_and_a_place_on_it_are() -> None:
+    """A formula is nothing for a line of plain text, wherever that stands."""
+    above, below = 'r"""Adds $\\alpha$ to it. More."""', 'r"""Adds $\\beta$ to it."""'
+    source = f"{above}\n\nx = 1\n\n\ndef f(x):\n    {below}\n    return x\n"
+    plain = source.replace("$\\alpha$", "one").replace("$\\beta$", "two")
+    for text, words in ((source, ("", "")), (plain, ("Adds one to it.", "Adds two to it."))):
+        made = draft(read_document(Source("a/b.py", text, "utf-8"), frozenset(), False))
+        assert (made.document.summary, made.said["f"].sentence) == words
+
+
 def anchors(text: str) -> list[str]:
     made = draft(read_document(Source("a.py", text, "utf-8"), frozenset(), False))
     return [row.anchor for row in made.rows if row.anchor]

@@ -120,6 +120,8 @@ def test_what_a_notebook_says_to_itself_is_code() -> None:
         "Why.",
     ]
     assert contents(NOTEBOOK) == [(2, "Title")]
+    assert prose("# <codecell>\n\n# Why.\nx = 1\n# <headingcell level=1>\n\n# Then.\n") == [
+        "Why.", "Then."]  # fmt: skip
     assert prose("# %% [markdown]\n# # Title\n# Text.\n\n# %%\nx = 1\n") == ["# Title\nText."]
     # Elsewhere it is code that was commented out twice.
     assert shown("# # x = 1\ny = 2\n") == "# x = 1"
@@ -196,3 +198,10 @@ def test_an_address_may_hold_a_hash(tree: Tree) -> None:
     root = tree({"t#h?r.py": "def f():\n    pass\n", "b/c.py": '"""[x](../t%23h%3Fr.py#f)"""\n'})
     assert Builder(root, root / "site").build().problems == ()
     assert 'href="../t%23h%3Fr.html#f"' in (root / "site/b/c.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "top", ["# -*- coding: utf-8 -*-\n", "#!/usr/bin/python\n# coding: utf-8\n", "\n"]
+)
+def test_what_a_notebook_says_may_stand_below_what_a_file_says_to_python(top: str) -> None:
+    assert prose(f"{top}# ---\n# jupyter:\n#   jupytext: x\n# ---\n\n# Why.\nx = 1\n") == ["Why."]

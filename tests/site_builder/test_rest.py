@@ -110,6 +110,17 @@ def test_links_have_their_lines_and_names_their_targets() -> None:
     assert seen(".. _Alone: https://x.org/a") == "alone: https://x.org/a"
 
 
+def test_a_paragraph_of_signs_is_shown_as_it_was_written() -> None:
+    """Docutils would look for the end of each in all that follows."""
+    done = render(Prose("S.\n\n" + "*a " * 3000, 7, "rest"), "s", Context())
+    assert done.mistakes == (
+        (7, "this is no reStructuredText that can be read (TooManySigns), so it is shown as it was "
+            "written; make it simpler"),
+    )  # fmt: skip
+    assert html_of(done.pieces).count("*a") == 3000
+    assert render(Prose("S.\n\n" + "*a* " * 500, 7, "rest"), "s", Context()).mistakes == ()
+
+
 def test_formulas_are_typeset() -> None:
     done = render(
         Prose(
@@ -124,6 +135,22 @@ def test_formulas_are_typeset() -> None:
     assert done.mistakes == ()
     tex = re.findall(r'encoding="application/x-tex">(.*?)</annotation>', html_of(done.pieces), re.S)
     assert tex == ["p = A p", "x_1", r"\begin{aligned}a &amp;= b \\" "\nc &amp;= d\\end{aligned}"]
+
+
+@pytest.mark.parametrize(
+    ("option", "tex", "below"),
+    [
+        (":label: eq_1", "a", "(eq_1)"),
+        (":nowrap:", "\\begin{gather}a \\\\ b\\end{gather}", ""),
+        (":no-wrap:\n   :class: x", "a", ""),
+    ],
+)
+def test_a_formula_is_one_with_any_option(option: str, tex: str, below: str) -> None:
+    done = render(Prose(f".. math::\n   {option}\n\n   {tex}", 1, "rest"), "s", Context())
+    html = html_of(done.pieces)
+    assert f">{tex}</annotation>" in html
+    assert done.mistakes == ()
+    assert html.rstrip().endswith(f"<p>{below}</p>" if below else "</div>")
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,8 @@ def test_without_pages_there_is_nothing_to_search(tree: Tree) -> None:
     Builder(root, root / "site").build()
     assert not (root / "site" / INDEX).exists()
     assert 'class="search"' not in (root / "site/index.html").read_text()
-    assert search.search_files((), (), "en") == {}
+    with search.indexing((), (), "en") as files:
+        assert files() == {}
 
 
 @pytest.mark.parametrize(

@@ -257,9 +257,26 @@ def test_other_sources_while_we_serve(served: tuple[Running, Path]) -> None:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page()
+    # As one with a window says of itself: others are not told of edits.
+    agent = f"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/{browser.version}"
+    page = browser.new_page(user_agent=agent)
     yield page
     page.close()
+
+
+@pytest.mark.browser
+def test_a_picture_is_taken_of_a_page_that_is_served(
+    served: tuple[Running, Path], browser: Browser, tmp_path: Path
+) -> None:
+    # In virtual time, which stands still as long as a connection is open.
+    program = browser.browser_type.executable_path
+    program = program if Path(program).exists() else "/usr/bin/chromium"
+    picture = tmp_path / "page.png"
+    given = ["--headless", "--no-sandbox", "--virtual-time-budget=5000", f"--screenshot={picture}"]
+    address = served[0].address + "a.html"
+    done = subprocess.run([program, *given, address], capture_output=True, timeout=60)
+    assert done.returncode == 0
+    assert picture.stat().st_size > 5000
 
 
 @pytest.mark.browser

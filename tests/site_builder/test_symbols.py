@@ -103,3 +103,17 @@ def test_a_changed_notation_is_noticed(tree: Tree) -> None:
         root = tree({"x.py": page.format(notation)})
         assert Builder(root, root / "site").build().problems == ()
         assert (root / "site/x.html").read_text().count("mathnormal sym sym-") == there
+
+
+def test_a_symbol_of_no_formula_is_named(tree: Tree) -> None:
+    """Where front matter is required; to others a notation may be a list of names."""
+    notation = r"notation: {'q': q, 'd_k': d, 'd': d, '\hat m': m, 'W_i': w}"
+    page = 'r"""\n---\ntitle: T\n%s\n---\n# T\n\n$q + d_k$, $W_i^Q$\n"""\nq = d = m = w = 1\n'
+    page += 'def f():\n    r"""\n    ## F\n\n    And $m$.\n    """\n'
+    root = tree({"x.py": page % notation})
+    assert Builder(root, None).build().problems == ()
+    tree({"pyproject.toml": '[tool.site_builder]\nrequire_front_matter = ["x.py"]\n'})
+    told = [str(problem) for problem in Builder(root, None).build().problems]
+    named = [line.partition("no formula has ")[2].partition(";")[0] for line in told]
+    assert [name for name in named if name] == [r"\hat m", "d"]
+    assert all(line.startswith("x.py:4: notation: ") for line in told if "no formula" in line)

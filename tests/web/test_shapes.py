@@ -138,6 +138,20 @@ def test_one_switch_shows_all_lines_and_is_kept(page: Page, by: str) -> None:
     assert page.evaluate(SAID, number) == "none"
 
 
+def test_the_switch_stays_where_it_is_while_the_page_is_scrolled(page: Page) -> None:
+    # A click is lost when its button moves between the press and the release.
+    switch, place = page.locator("button.shapes"), page.locator("button.contents .place")
+    before = switch.bounding_box()
+    named = set()
+    for name in ("scaled-dot-product-attention", "masks"):
+        page.evaluate("id => document.getElementById(id).scrollIntoView()", name)
+        expect(place).not_to_be_empty()
+        painted(page)
+        named.add(place.text_content())
+        assert switch.bounding_box() == before
+    assert len(named) == 2
+
+
 @pytest.mark.parametrize(("width", "theme"), MODES)
 def test_all_lines_are_accessible_and_fit(
     browser: Browser, address: str, width: int, theme: str
