@@ -23,6 +23,7 @@ from playwright.sync_api import Browser, Route
 
 from site_builder.publish.text import render_text
 from site_builder.read.cells import read_cells
+from site_builder.read.document import read_document
 from site_builder.read.source import Source, decode
 
 ROOT = Path(__file__).parent.parent
@@ -77,7 +78,8 @@ def prepare(name: str, corpus: Path, files: list[Path], work: Path) -> list[str]
         assert isinstance(source, Source)
         to = (docs / file.relative_to(corpus)).with_suffix(".md")
         to.parent.mkdir(parents=True, exist_ok=True)
-        to.write_bytes(render_text(read_cells(source, True)))
+        reading = read_document(source, frozenset(), True)
+        to.write_bytes(render_text(read_cells(reading)))
     settings = work / "mkdocs" / "mkdocs.yml"
     settings.write_text(MKDOCS, encoding="utf-8")
     return [str(bin / "mkdocs"), "build", "-q", "-f", str(settings), "-d", out]

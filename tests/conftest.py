@@ -16,6 +16,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Triton asks when it is imported, which PyTorch may do before any kernel of ours.
 os.environ.setdefault("TRITON_INTERPRET", "1")
+# What fails in there shall say what it saw.
+pytest.register_assert_rewrite("tests.hub")
 # How long an example takes is the machine's matter.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
@@ -28,6 +30,16 @@ def seeded() -> None:
     import torch
 
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def doubled(seeded: None) -> Iterator[None]:
+    """And in double precision, where a library is followed to its last digits."""
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from papers.common import Options, Run
 
@@ -21,6 +22,16 @@ def randn(*shape: int) -> Tensor:
 def quiet(folder: Path, **more: Any) -> Options:
     """A run that says nothing, keeps nothing and ends in `folder`."""
     return Options(device="cpu", out=folder, quiet=True, checkpoint_every=0, **more)
+
+
+def same_gradients(
+    ours: nn.Module, theirs: nn.Module, their_name: Callable[[str], str], within: float
+) -> None:
+    """Of each weight, after both have gone back."""
+    weights = dict(theirs.named_parameters())
+    for name, weight in ours.named_parameters():
+        grad = weights[their_name(name)].grad
+        torch.testing.assert_close(weight.grad, grad, rtol=within, atol=within)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import tomllib
 import venv
 from pathlib import Path
@@ -40,6 +41,30 @@ def test_without_torch_a_line_says_what_to_install(tmp_path: Path) -> None:
     assert "pip install -e '.[papers]'" in explained.partition(". ")[0]
     assert PROJECT["project"]["name"] in line
     assert "papers" in PROJECT["project"]["optional-dependencies"]
+
+
+def test_a_file_runs_with_the_papers_that_it_lies_in(tmp_path: Path) -> None:
+    """Another clone, which Python finds first, would answer for what the file beside it says."""
+    other = tmp_path / "clone" / "papers"
+    (other / "common").mkdir(parents=True)
+    (other / "topic").mkdir()
+    for name in ("__init__.py", "common/__init__.py"):
+        (other / name).write_text((ROOT / "papers" / name).read_text())
+    script = other / "topic" / "x.py"
+    script.write_text("import papers\n\nprint(papers.__file__)\n")
+
+    def run(root: Path) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        return subprocess.run(
+            [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+
+    assert run(other.parent).stdout == f"{other / '__init__.py'}\n"
+    wrong = run(ROOT)
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    (line,) = wrong.stderr.splitlines()
+    assert line.startswith(f"{script} would run with {ROOT / 'papers'}, ")
+    assert line.endswith(f": set PYTHONPATH={other.parent}, or pip install -e {other.parent}")
 
 
 def test_the_readme_reads_outside_the_repository() -> None:

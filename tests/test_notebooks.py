@@ -13,6 +13,7 @@ import pytest
 
 from site_builder.publish.notebook import render_notebook
 from site_builder.read.cells import read_cells
+from site_builder.read.document import read_document
 from site_builder.read.settings import read_settings
 from site_builder.read.source import Source, decode
 
@@ -23,13 +24,26 @@ SETTINGS, _ = read_settings(ROOT)
 SHORT = {"layers": 1, "context": 32}
 SMALL: dict[str, dict[str, Any]] = {
     "papers.activations.fta": {"rates": 1},
+    "papers.adaptation.lora": {"pretraining": 1, "layers": 1, "width": 16},
+    "papers.adversarial.gradient_penalty": {"width": 16, "critic_steps": 1},
+    "papers.adversarial.wasserstein": {"steps": 2, "critic_steps": 1},
     "papers.diffusion.ddim": {"number": 2},
     "papers.diffusion.ddpm": {"timesteps": 21, "width": 8},
+    "papers.diffusion.dit": {"layers": 1, "width": 8},
+    "papers.diffusion.latent.autoencoder": {"widths": [8, 8]},
+    "papers.diffusion.latent.text_unet": {"width": 8, "text": 8},
+    "papers.diffusion.latent.text_encoder": {"layers": 1, "width": 8},
+    "papers.diffusion.masked_language": {"width": 12, "length": 4, "number": 10},
+    "papers.flows.flow_matching": {"drawn": 50},
+    "papers.diffusion.score_sde": {"evaluations": 2, "solving": 2, "number": 20},
+    "papers.flows.mean_flow": {"drawn": 50},
+    "papers.diffusion.guidance": {"width": 16, "number": 2, "taken": 2},
     "papers.language.bpe": {"size": 300, "layers": 1},
     "papers.language.induction_heads": {"layers": 1},
     "papers.normalization.compared": {"layers": 1, "width": 8},
     "papers.normalization.deep_norm": {"layers": 2},
     "papers.optimizers.muon": {"rates": 1, "width": 16},
+    "papers.preference.dpo": {"pretraining": 1, "width": 8, "pairs": 64, "samples": 4},
     "papers.recurrent.gru": {"length": 5, "width": 8},
     "papers.optimizers.noam": {"steps": 2, "warmup": 1, "factors": 2},
     "papers.recurrent.highway": {"depth": 1, "width": 8, "context": 4, "batch": 4},
@@ -41,14 +55,25 @@ SMALL: dict[str, dict[str, Any]] = {
     "papers.regularization.dropout": {"passes": 2, "images": 100, "width": 16},
     "papers.training.data_parallel": {"processes": 2},
     "papers.training.speed": {"width": 16, "length": 5, "words": 11, "turns": 1},
+    "papers.transformers.attention_sinks": {"layers": 1, "length": 8},
     "papers.transformers.experts.deepseek": {"layers": 1, "experts": 1},
+    "papers.transformers.experts.deepseek_v3": {"experts": 1, "width": 16},
     "papers.transformers.experts.switch": {"layers": 2, "experts": 2},
     "papers.transformers.flash_attention": {"lengths": 2},
     "papers.transformers.flash_triton": {"texts": 1, "length": 20},
+    "papers.transformers.functional": {"models": 2, "examples": 4},
     "papers.transformers.gpt2": SHORT,
+    "papers.transformers.hourglass": {"middle": 1, "width": 16},
     "papers.transformers.kv_cache": {"length": 32},
     "papers.transformers.latent_attention": {"layers": 1},
+    "papers.transformers.linear_time.mamba2": {"longest": 8},
+    "papers.transformers.linear_time.rwkv": {"layers": 1, "width": 8},
     "papers.transformers.llama": SHORT,
+    "papers.transformers.memory.knn_lm": {"layers": 1, "store": 512, "asked": 256},
+    "papers.transformers.neox": SHORT | {"timed": 64},
+    "papers.transformers.mixing.aft": {"layers": 1, "width": 16},
+    "papers.transformers.mixing.fnet": {"layers": 1, "width": 8},
+    "papers.transformers.mixing.gmlp": {"layers": 1, "width": 16},
     "papers.transformers.positions.alibi": {"layers": 1},
     "papers.transformers.positions.rope": {"layers": 1},
     "papers.transformers.positions.roper": {"layers": 1},
@@ -57,6 +82,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "papers.transformers.sampling.temperature": {"texts": 1},
     "papers.transformers.sampling.top_k": {"texts": 1},
     "papers.transformers.transformer": {"layers": 1},
+    "papers.variational.sketch_rnn": {"width": 8, "bumps": 2},
+    "papers.variational.vq_vae": {"prior": 1},
 }
 
 
@@ -65,7 +92,8 @@ def cells(paper: str) -> list[dict[str, Any]]:
     source = decode(path, (ROOT / path).read_bytes())
     assert isinstance(source, Source)
     more = SETTINGS.install, SETTINGS.calls, SETTINGS.afterwards
-    made = render_notebook(path, source.module, read_cells(source, True), *more)
+    reading = read_document(source, frozenset(), True)
+    made = render_notebook(path, source.module, read_cells(reading), *more)
     notebook: dict[str, Any] = json.loads(made)
     return [cell | {"source": "".join(cell["source"])} for cell in notebook["cells"]]
 

@@ -7,7 +7,8 @@ author wrote, and names each word that went missing.
 What the author wrote is taken from the lines of the file: all that the page does not show as code.
 Both texts are brought to one form (NFKC) and cut into words and the signs that carry meaning
 between them. The words of a section must stand in its row in the same order. `MARKUP` lists what
-may be missing, since it made structure.
+may be missing, since it made structure. What an index says of a section must stand in its row, too,
+with no word left out.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def markup(why: str, pattern: str, left: str = " ") -> Markup:
     return Markup(why, re.compile(pattern, re.MULTILINE | re.DOTALL), left)
 
 
+NOTE = re.compile(r'<sup[^<>]*><a class="footnote-ref".*?</sup>')
 TAGS = (
     "a|abbr|b|blockquote|br|caption|cite|code|dd|del|details|dfn|div|dl|dt|em|figcaption|figure|h[1-6]"
     "|hr|i|img|ins|kbd|li|mark|ol|p|pre|q|s|samp|small|span|strong|sub|summary|sup|table|tbody|td|tfoot"
@@ -257,7 +259,16 @@ def compare(source: Source) -> Compared:
             gone = missing(theirs, f"{document.title} {visible(row.prose)}")
             gone = [part for part in gone if part not in document.title]
         lost += [(row.start, part) for part in gone]
+        said = made.said.get(row.anchor)
+        if said and not _stands(said.sentence, row.prose):
+            lost.append((row.start, f"said: {said.sentence}"))
     return Compared(words, tuple(lost))
+
+
+def _stands(sentence: str, prose: str) -> bool:
+    """Whether these are words of the prose that follow each other there."""
+    shown = visible(NOTE.sub("", prose))
+    return "".join(sentence.split()) in "".join(shown.split())
 
 
 def _opening(blocks: tuple[Block, ...], document: Reading) -> int:

@@ -26,10 +26,11 @@ from typing import Any, NoReturn
 
 from torch.multiprocessing.spawn import ProcessException
 
-from papers.common.distributed import broken_group, leave
+from papers.common.distributed import broken_group, joined, leave
 from papers.common.errors import UserError, choose
 from papers.common.flags import usage
 from papers.common.options import Options
+from papers.common.tracking import close
 
 
 def main(
@@ -56,7 +57,7 @@ def main(
     except UserError as error:
         stop(str(error), error.shared)
     except KeyboardInterrupt:
-        sys.exit(130)
+        end(130)
     except BrokenPipeError:
         # Whoever was reading, `head` for one, has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -111,7 +112,23 @@ def stop(message: str, shared: bool = False) -> NoReturn:
     rank = os.environ.get("RANK", "0")
     if rank == "0" or not shared:
         print(f"rank {rank}: {message}" if rank != "0" else message, file=sys.stderr, flush=True)
-    sys.exit(1)
+    end(1)
+
+
+def end(status: int) -> NoReturn:
+    r"""
+    ## Ending early
+
+    Closing the connections of a broken group can block, and leaving them to the interpreter can
+    abort: it takes gloo's threads down while they run, and the status becomes −6. So a process of
+    many that ends before its time closes what it writes to and leaves the rest to the system.
+    """
+    if joined():
+        close()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def parse(function: Callable[..., object], arguments: list[str], script: str) -> None:

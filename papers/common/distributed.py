@@ -68,7 +68,7 @@ class World:
         A process that waits for another longer than five minutes (or `PAPERS_TIMEOUT` seconds)
         ends with an error, so a lost one never means a silent wait for ever.
         """
-        if self.size > 1 and not dist.is_initialized():
+        if self.size > 1 and not joined():
             limit = timedelta(seconds=float(os.environ.get("PAPERS_TIMEOUT", "300")))
             backend = "nccl" if device.type == "cuda" else "gloo"
             dist.init_process_group(backend, timeout=limit)
@@ -129,13 +129,17 @@ class World:
         return cast(T, answer[0])
 
 
+def joined() -> bool:
+    return dist.is_initialized()
+
+
 def leave() -> None:
     r"""
     ## Leaving together
 
     Only when all went well: the connections of a broken group can block whoever closes them.
     """
-    if dist.is_initialized():
+    if joined():
         dist.destroy_process_group()
 
 

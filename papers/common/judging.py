@@ -32,7 +32,8 @@ def in_batches(
     ## In batches
 
     Calls `function` with `size` rows of each tensor at a time, on the device, and returns all that
-    it gave, joined, in the computer's memory. What takes over five seconds shows how far it is.
+    it gave, joined, where the first tensor lies. Until then it is kept in the computer's memory.
+    What takes over five seconds shows how far it is.
 
     The last checkpoint holds all that the training has found, so Ctrl-C loses nothing here, and
     the run says how to be judged after all.
@@ -50,4 +51,4 @@ def in_batches(
         run.say(f"stopped after the training; for its results: {run.resume_command}")
         raise
     progress.close()
-    return torch.cat(parts)
+    return torch.cat(parts).to(tensors[0].device)

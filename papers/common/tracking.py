@@ -180,6 +180,10 @@ def close_at_exit() -> None:
     tell it.
     """
     threading.main_thread().join()
+    close()
+
+
+def close() -> None:
     if Tracker.current is not None:
         # The folder may be gone by now, with whoever wanted the log.
         with contextlib.suppress(OSError):

@@ -242,17 +242,65 @@ def test_what_just_fits_is_not_said(toy: Toy) -> None:
     assert toy.said() == []
 
 
-def test_a_body_that_stands_twice_is_said_of_the_later(toy: Toy) -> None:
+def test_a_body_that_stands_twice_is_said_of_both(toy: Toy) -> None:
     """Renamed and with other prose it is the same body; a class is said, and not each method."""
     list(write(toy.root, "toys/zoo", VALUES))
     text = (toy.root / "papers/toys/zoo.py").read_text(encoding="utf-8")
     text = text.replace("class Layer", "class Plate").replace("Layer(", "Plate(")
     text = text.replace("what this part is", "another thing")
     (toy.root / "papers/toys/zoo.py").write_text(text, encoding="utf-8")
-    messages = [said.partition(": ")[2] for said in toy.said()]
-    assert messages[0] == "Plate is papers.toys.toy.Layer; import that one"
-    assert all(" is papers.toys.toy." in message for message in messages)
-    assert not [message for message in messages if message.startswith("__init__ ")]
+    said = toy.said()
+    for path, first in (
+        (PAPER, "Layer is papers.toys.zoo.Plate; keep one, and import it"),
+        ("papers/toys/zoo.py", "Plate is papers.toys.toy.Layer; keep one, and import it"),
+    ):
+        messages = [line.partition(": ")[2] for line in said if line.startswith(path)]
+        assert messages[0] == first
+        assert all(" is papers.toys." in message for message in messages)
+        assert not [message for message in messages if message.startswith("__init__ ")]
+
+
+def test_the_words_of_a_topic_are_looked_at(toy: Toy) -> None:
+    topic = toy.root / "papers/toys/__init__.py"
+    line = topic.read_text(encoding="utf-8").rstrip().count("\n") + 3
+    topic.write_text(topic.read_text(encoding="utf-8").rstrip() + "\n\n# Teh end\n", "utf-8")
+    assert toy.said() == [f"papers/toys/__init__.py:{line}: Teh is misspelt; write The"]
+
+
+def test_a_test_may_assert_by_what_it_imports(toy: Toy) -> None:
+    toy.plant(TEST, "    assert sum(p", "    held(sum(p")
+    toy.plant(TEST, "32 * 10 + 10\n", "32 * 10 + 10)\n")
+    toy.plant(TEST, "import torch\n", "import torch\n\nfrom tests.helping import held\n")
+    helping = toy.root / "tests/helping.py"
+    helping.write_text("def held(told: bool) -> None:\n    assert told\n", "utf-8")
+    assert toy.said() == []
+    helping.write_text("def held(told: bool) -> None:\n    print(told)\n", "utf-8")
+    (said,) = toy.said()
+    assert "test_size asserts nothing" in said
+
+
+def test_names_are_as_people_write_them(toy: Toy) -> None:
+    toy.plant(PAPER, '["A B"]', '["Frederick Tung"]')
+    toy.plant(PAPER, "FILL IN: the idea in", "FILL IN, as Tung does: tung, the idea in")
+    assert [line.partition(": ")[2] for line in toy.said()] == ["tung is misspelt; write tongue"]
+
+
+def test_a_field_is_used_where_a_config_is_asked_for_it(toy: Toy) -> None:
+    toy.plant(
+        PAPER, '    "minibatches"\n', '    "minibatches"\n    weight: float = 1.0\n    "help"\n'
+    )
+    text = (toy.root / PAPER).read_text(encoding="utf-8")
+    # A layer's weight is another one.
+    (toy.root / PAPER).write_text(
+        text.replace(
+            "class Model",
+            "def weight(layer: nn.Linear) -> Tensor:\n    return layer.weight\n\n\nclass Model",
+        ),
+        "utf-8",
+    )
+    assert [line.partition(": ")[2] for line in toy.said()] == [
+        "nothing uses weight; use it, or take it out of Config"
+    ]
 
 
 def reviewed(toy: Toy, text: str) -> list[str]:
@@ -299,6 +347,8 @@ IMPORTED = {
     "silent": ("import torch\n\nfrom toys import prints\n", 0, ""),
     "prints": ("x = 1\nprint(x)\n", 2, "importing it prints"),
     "warns": ("import sys\n\nprint(1, file=sys.stderr)\n", 3, "importing it prints"),
+    "shouts": ("import os\n\nos.system('echo hi')\n", 1, "importing it prints, past Python"),
+    "counts": ("import torch\n\ntorch.set_num_threads(1)\n", 3, "importing it calls set_num_"),
     "seeds": ("import torch\n\ntorch.manual_seed(0)\n", 3, "importing it sets a seed"),
     "asks": (
         "import urllib.request\n\nurllib.request.urlopen('http://127.0.0.1:1')\n", 3,

@@ -535,6 +535,22 @@ def test_numbers_are_few_and_short(load: Load) -> None:
     }  # fmt: skip
 
 
+def test_a_tensor_that_stands_for_many_has_no_numbers(load: Load) -> None:
+    code = """
+        from torch.func import vmap
+        def f(x):
+            return vmap(one)(x)
+        def one(x):
+            y = 2 * x  # (C,)
+            return y
+        """
+    module = load(code)
+    assert verdict(module, (x25(),)) == ""
+    with check_shapes(module) as claims:
+        module.f(x25())
+    assert [claim.reached for claim in claims.all()] == [True]
+
+
 def test_looking_does_nothing(load: Load) -> None:
     module = load("""
         def f(x):

@@ -7,11 +7,13 @@ summary: What the papers learn from, as tensors; the defaults come with the inst
 # Data
 
 Each paper trains by default on what the install already brought:
-[digits](images.py#digits), the [text](texts.py) of Python's own reference, or a task
-that its file generates. Nothing is downloaded unless a person asks for it by name, and
-[the store](store.py) checks every byte of what is.
+[digits](images.py#digits), the [text](texts.py) of Python's own reference,
+[shapes with captions](shapes.py), [doodles](doodles.py), or a task that its file
+generates. Nothing is downloaded unless a person asks for it by name, and [the
+store](store.py) checks every byte of what is.
 """
 
+from papers.common.data.doodles import doodles
 from papers.common.data.drawings import omniglot, strokes
 from papers.common.data.graphs import Graph, planetoid
 from papers.common.data.grids import grid
@@ -24,6 +26,7 @@ from papers.common.data.images import (
     image_set,
     mnist,
 )
+from papers.common.data.shapes import Captioned, reading, shapes
 from papers.common.data.texts import TEXTS, multi30k, text, wikitext2
 from papers.common.data.tokenizers import BytePairs, Characters
 
@@ -31,11 +34,13 @@ __all__ = [
     "IMAGE_SETS",
     "TEXTS",
     "BytePairs",
+    "Captioned",
     "Characters",
     "Graph",
     "Images",
     "cifar10",
     "digits",
+    "doodles",
     "fashion_mnist",
     "grid",
     "image_set",
@@ -43,6 +48,8 @@ __all__ = [
     "multi30k",
     "omniglot",
     "planetoid",
+    "reading",
+    "shapes",
     "strokes",
     "text",
     "wikitext2",

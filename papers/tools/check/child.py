@@ -15,8 +15,10 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import os
 import random
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -33,12 +35,15 @@ class Watch:
     ## The watch
 
     `told` has what was found, by the place in a paper. Findings go where nothing that a paper
-    prints goes.
+    prints goes, be it past Python: that ends in a file, which grows.
     """
 
     def __init__(self, paths: list[str]) -> None:
         self.papers = {str(Path(path).resolve()): path for path in paths}
-        self.out = sys.stdout
+        self.out = os.fdopen(os.dup(1), "w")
+        self.past = tempfile.TemporaryFile()  # noqa: SIM115
+        for number in (1, 2):
+            os.dup2(self.past.fileno(), number)
         self.told: set[tuple[str, int]] = set()
         self.at = paths[0]
 
@@ -53,6 +58,9 @@ class Watch:
         while frame and frame.f_code.co_filename not in self.papers:
             frame = frame.f_back  # type: ignore[assignment]
         return (self.papers[frame.f_code.co_filename], frame.f_lineno) if frame else None
+
+    def printed(self) -> int:
+        return os.fstat(self.past.fileno()).st_size
 
     def audit(self, event: str, _: tuple[Any, ...]) -> None:
         if event in NETWORK:
@@ -72,10 +80,16 @@ class Printed(io.TextIOBase):
         return len(text)
 
 
-def seeding(watch: Watch, seed: Callable[..., object]) -> Callable[..., object]:
+# What an import must not set for all.
+SEEDS = ((torch, "manual_seed"), (random, "seed"), (np.random, "seed"))
+SEED = "importing it sets a seed; a Run has a generator of its own"
+GLOBAL = ("set_num_threads", "set_default_dtype", "set_default_device")
+
+
+def telling(watch: Watch, function: Callable[..., object], told: str) -> Callable[..., object]:
     def watched(*args: Any, **kwargs: Any) -> object:
-        watch.tell("importing it sets a seed; a Run has a generator of its own")
-        return seed(*args, **kwargs)
+        watch.tell(told)
+        return function(*args, **kwargs)
 
     return watched
 
@@ -87,11 +101,14 @@ def drawn() -> tuple[object, ...]:
 def main(paths: list[str]) -> None:
     watch = Watch(paths)
     sys.stdout = sys.stderr = Printed(watch)
-    for module, name in ((torch, "manual_seed"), (random, "seed"), (np.random, "seed")):
-        setattr(module, name, seeding(watch, getattr(module, name)))
+    settings = [
+        (torch, name, f"importing it calls {name}; leave that to who runs it") for name in GLOBAL
+    ]
+    for module, name, told in [*((*seed, SEED) for seed in SEEDS), *settings]:
+        setattr(module, name, telling(watch, getattr(module, name), told))
     sys.addaudithook(watch.audit)
     for path in paths:
-        watch.at, before, count = path, drawn(), len(watch.told)
+        watch.at, before, count, printed = path, drawn(), len(watch.told), watch.printed()
         try:
             importlib.import_module(".".join(Path(path).with_suffix("").parts))
         except BaseException as error:
@@ -100,6 +117,8 @@ def main(paths: list[str]) -> None:
                 lines = [f.lineno or 1 for f in frames if f.filename == str(Path(path).resolve())]
                 told = f"cannot be imported ({type(error).__name__}: {error}); mend that"
                 watch.tell(told, (path, lines[-1] if lines else 1))
+        if watch.printed() > printed:
+            watch.tell("importing it prints, past Python; take that out", (path, 1))
         if drawn() != before and len(watch.told) == count:
             watch.tell("importing it draws random numbers; draw them in train", (path, 1))
     print("null", file=watch.out, flush=True)

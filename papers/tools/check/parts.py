@@ -31,16 +31,19 @@ def copies(paper: Paper, papers: list[Paper]) -> Iterator[Problem]:
     r"""
     ## A body that stands in another paper
 
-    Compared without prose, comments and layout. The earlier of two files keeps it.
+    Compared without prose, comments and layout. It is said of either, since a file does not know
+    which of two was there first.
     """
     others: dict[str, str] = {}
     for other in papers:
-        if other.path < paper.path:
+        if other.path != paper.path:
             found = {body: f"{other.module}.{node.name}" for node, body in other.bodies}
             others = found | others
     inside = 0
     for node, body in paper.bodies:
         long_enough = body.count("\n") + 1 >= SHORTEST_COPY
         if long_enough and body in others and node.lineno > inside:
-            yield paper.problem(node.lineno, f"{node.name} is {others[body]}; import that one")
+            yield paper.problem(
+                node.lineno, f"{node.name} is {others[body]}; keep one, and import it"
+            )
             inside = node.end_lineno or inside

@@ -20,6 +20,7 @@ from papers.tools.check.paper import Paper
 from papers.tools.shapes.read import read_claims
 from site_builder.problem import Problem
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 # What a call that can fail is called.
 FAILING = ("assert", "check_shapes", "pytest.raises", "pytest.fail", "raises")
 
@@ -34,15 +35,14 @@ def asserting(paper: Paper, _: list[Paper]) -> Iterator[Problem]:
     r"""
     ## A test that asserts nothing
 
-    By itself, or by a function of its file that it calls.
+    By itself, or by a function that it calls: of its file, or of a file of ours that it imports.
     """
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef
-    nodes = ast.walk(paper.tests or ast.Module([], []))
-    functions = {node.name: node for node in nodes if isinstance(node, kinds)}
+    own = _functions(paper.tests or ast.Module([], []))
+    functions = _imported(paper) | own
     able = {name for name, node in functions.items() if _can_fail(node)}
     while more := {n for n, node in functions.items() if _called(node) & able} - able:
         able |= more
-    for name, node in functions.items():
+    for name, node in own.items():
         if name.startswith("test_") and name not in able and paper.test:
             told = f"{name} asserts nothing; say what must hold, so that a mistake fails it"
             yield Problem(paper.test.as_posix(), node.lineno, told)
@@ -75,6 +75,25 @@ def _examples(test: Path) -> Iterator[str]:
     """A topic's file of tests may hold the examples of several papers."""
     texts = (file.read_text(encoding="utf-8") for file in test.parent.glob("test_*.py"))
     return (text for text in texts if "check_shapes(" in text)
+
+
+def _functions(tree: ast.AST) -> dict[str, Function]:
+    return {node.name: node for node in ast.walk(tree) if isinstance(node, Function)}
+
+
+def _imported(paper: Paper) -> dict[str, Function]:
+    """What the files of tests that a file of tests imports define."""
+    found: dict[str, Function] = {}
+    if paper.test is None or paper.tests is None:
+        return found
+    top = next(folder for folder in paper.test.parents if folder.name == "tests").parent
+    for node in ast.walk(paper.tests):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tests":
+            module = top.joinpath(*(node.module or "").split("."))
+            for file in (module, *(module / alias.name for alias in node.names)):
+                if (path := file.with_suffix(".py")).is_file():
+                    found |= _functions(ast.parse(path.read_text(encoding="utf-8")))
+    return found
 
 
 def _can_fail(node: ast.AST) -> bool:

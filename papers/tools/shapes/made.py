@@ -67,8 +67,12 @@ def is_tensor(value: Any) -> bool:
 def numbers(value: Any) -> str:
     if not 0 < math.prod(value.shape) <= SMALL or getattr(value, "is_meta", False):
         return ""
-    # Of an array and of a tensor alike.
-    flat = value.reshape(-1).tolist()
+    try:
+        # Of an array and of a tensor alike.
+        flat = value.reshape(-1).tolist()
+    except RuntimeError:
+        # Under `vmap` a tensor stands for many, and has no numbers of its own.
+        return ""
     plain = all(isinstance(number, bool | int | float) for number in flat)
     return " ".join(map(written, flat)) if plain else ""
 

@@ -85,6 +85,15 @@ def llama() -> Iterator[Size]:
         yield Size(name, build, f"a text of {T:,} tokens", tokens(T), cache)
 
 
+def neox() -> Iterator[Size]:
+    from papers.transformers.neox import SIZES, VOCABULARY, NeoX
+
+    for name, config in SIZES.items():
+        T, cache = config.context, 2 * config.layers * config.width * config.context
+        build = partial(NeoX, config, VOCABULARY[name])
+        yield Size(name, build, f"a text of {T:,} tokens", tokens(T), cache)
+
+
 def bert() -> Iterator[Size]:
     from papers.transformers.bert import BASE, LARGE, VOCABULARY, Pretraining
 
@@ -131,6 +140,7 @@ def ddpm() -> Iterator[Size]:
 SIZES: dict[str, Callable[[], Iterator[Size]]] = {
     "papers/transformers/gpt2.py": gpt2,
     "papers/transformers/llama.py": llama,
+    "papers/transformers/neox.py": neox,
     "papers/transformers/bert.py": bert,
     "papers/transformers/transformer.py": transformer,
     "papers/vision/resnet.py": resnet,
