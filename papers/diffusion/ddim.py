@@ -11,7 +11,7 @@ needs: [diffusion/ddpm]
 equals: {what: diffusers.DDIMScheduler, within: 1e-9, test: test_each_step_is_that_of_diffusers}
 notation:
   '\alpha_t': alpha_bar
-  '\sigma_t': sigma
+  '\sigma': sigma
   '\eta': eta
   '\tau': times
   'S': S
@@ -370,12 +370,14 @@ def judge(
 
 # ## What changed since
 #
+# - **The equation.** It has a stochastic twin, and knows the [likelihood](score_sde.py) of each
+#   image (Song 2020).
 # - **Better solvers.** For the same equation, methods of higher order need fewer evaluations of
 #   the network: DPM-Solver 10 to 20 (Lu 2022, [arXiv](https://arxiv.org/abs/2206.00927)), Heun's
 #   method in EDM about 35 (Karras 2022, [arXiv](https://arxiv.org/abs/2206.00364)).
-# - **Straighter paths.** Flow matching (Lipman 2022, [arXiv](https://arxiv.org/abs/2210.02747))
-#   learns an equation whose paths bend less, and consistency models (Song 2023,
-#   [arXiv](https://arxiv.org/abs/2303.01469)) learn where a path ends.
+# - **Straighter paths.** [Flow matching](../flows/flow_matching.py) (Lipman 2022)
+#   learns an equation whose paths bend less, and [consistency models](../flows/mean_flow.py)
+#   (Song 2023) learn where a path ends.
 # - **Editing.** Encode a photograph, change the text on which the network is conditioned, and
 #   decode: that is one way to edit images with diffusion models.
 

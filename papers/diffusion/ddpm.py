@@ -705,12 +705,13 @@ def sample(
 #   samples in 20 to 100 steps, and without noise on the way.
 # - **Better codes.** Nichol and Dhariwal (2021, [arXiv](https://arxiv.org/abs/2102.09672)) learn
 #   the variance too, and replace the linear $\beta_t$, which destroys small images too early.
-# - **One view.** With infinitely many steps the chain is a stochastic differential equation, and
-#   $\epsilon_\theta$ is the score up to scale (Song 2020,
-#   [arXiv](https://arxiv.org/abs/2011.13456)).
+# - **One view.** With infinitely many steps the chain is a [stochastic differential
+#   equation](score_sde.py), and $\epsilon_\theta$ is the score up to scale (Song 2020).
+# - **Labels and texts.** The network is told what to draw, and [guidance](guidance.py) makes the
+#   samples more typical of it (Ho and Salimans 2022).
 # - **Other targets, other networks.** Many large models now predict a velocity along straighter
-#   paths, in the latent space of an autoencoder, with a [Transformer](../vision/vit.py) in place of
-#   the U-Net (Peebles and Xie 2022, [arXiv](https://arxiv.org/abs/2212.09748)).
+#   paths, in the latent space of an [autoencoder](latent/autoencoder.py), with a
+#   [Transformer](dit.py) in place of the U-Net (Peebles and Xie 2022).
 
 if __name__ == "__main__":
     main(train, data=IMAGE_SETS, sample=sample)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
-from papers.common import Options, Run, UserError
+from papers.common import Run, UserError
 from papers.common.checkpoint import Checkpoints, load
 from papers.common.data.grids import enlarged, grid
 from papers.diffusion import ddim, ddpm
@@ -31,16 +30,11 @@ from papers.diffusion.ddim import (
 from papers.diffusion.ddpm import Diffusion
 from papers.diffusion.frechet import classifier, frechet
 from papers.tools.shapes import check_shapes
+from tests.given import quiet
+
+pytestmark = pytest.mark.usefixtures("doubled")
 
 T = 100
-
-
-@pytest.fixture(autouse=True)
-def _double() -> Iterator[None]:
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 class Optimal(nn.Module):
@@ -252,10 +246,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = replace(ddpm.Config(), width=8, timesteps=25, lr=3e-3, ema=0.95)
     monkeypatch.setattr(ddim.ddpm, "Config", lambda: tiny)
     monkeypatch.setattr(ddim, "STEPS", (5, 25))
-
-
-def quiet(tmp_path: Path) -> Options:
-    return Options(device="cpu", out=tmp_path, quiet=True, checkpoint_every=0)
 
 
 def test_an_image_is_encoded_by_the_noise_at_the_time_that_it_leaves() -> None:

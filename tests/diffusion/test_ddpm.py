@@ -14,7 +14,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
 
-from papers.common import Options, Run, UserError
+from papers.common import Run, UserError
 from papers.common.batches import Batches
 from papers.common.checkpoint import Checkpoints, load
 from papers.common.data import digits
@@ -40,6 +40,7 @@ from papers.diffusion.frechet import classifier, frechet, nearest
 from papers.diffusion.unet import Sizes, UNet
 from papers.tools.shapes import check_shapes
 from tests.diffusion.test_unet import SMALL, randomise, their_unet
+from tests.given import quiet
 
 
 def save(model: UNet2DModel, folder: Path, **noise: object) -> DDPMScheduler:
@@ -516,10 +517,6 @@ def test_labels_go_with_their_pictures() -> None:
 def test_too_few_steps_are_refused() -> None:
     with pytest.raises(UserError, match="take over 20"):
         Diffusion(20)
-
-
-def quiet(tmp_path: Path) -> Options:
-    return Options(device="cpu", out=tmp_path, quiet=True, checkpoint_every=0)
 
 
 def test_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
