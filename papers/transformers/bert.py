@@ -226,10 +226,11 @@ class Config:
 #
 # Section 3 and appendix A.2. The released English vocabulary has 30,522 word pieces ("a 30,000
 # token vocabulary", section 3). The encoder with its embeddings and the pooler has 109,482,240
-# weights as `BASE` and 335,141,888 as `LARGE`: the 110 and 340 million of the paper. The two
-# heads that are only for pre-training add 624,188 and 1,084,220. For the scores of tokens that
-# counts only the bias, since their matrix is that of the embeddings. The paper trains on 128
-# tokens for the first nine tenths of its steps; we keep one length.
+# weights as `BASE`, of $L = 12$ layers with $A = 12$ heads, and 335,141,888 as `LARGE`: the 110
+# and 340 million of the paper. The two heads that are only for pre-training add 624,188 and
+# 1,084,220. For the scores of tokens that counts only the bias, since their matrix is that of the
+# embeddings. The paper trains on 128 tokens for the first nine tenths of its steps; we keep one
+# length.
 VOCABULARY = 30_522
 BASE = Config(
     layers=12, heads=12, width=768, context=512, dropout=0.1, batch=256, lr=1e-4, steps=1_000_000
@@ -605,6 +606,9 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   (Clark 2020, [arXiv](https://arxiv.org/abs/2003.10555)).
 # - **More gaps.** Hiding 40 % can be better than hiding 15 %, for large models (Wettig 2022,
 #   [arXiv](https://arxiv.org/abs/2202.08005)).
+# - **Any share of gaps.** Trained with all shares from 0 to 1, it
+#   [writes](../diffusion/masked_language.py) (Sahoo 2024).
+# - **No attention.** [FNet](mixing/fnet.py) has a Fourier transform in its place.
 # - **Images** are read by the same encoder in [ViT](../vision/vit.py), and it can learn from
 #   images without labels when three quarters of the patches are hidden (He 2021,
 #   [arXiv](https://arxiv.org/abs/2111.06377)).

@@ -294,11 +294,17 @@ def measure(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
+# - **States instead of keys.** [Transformer-XL](memory/transformer_xl.py) keeps the states of a
+#   segment in training, too.
 # - **Fewer heads of keys and values.** One for all queries (this paper), or one for each group of
 #   them ([LLaMA](llama.py#grouped-queries)).
 # - **Pages.** Room for the longest text that might come is mostly left empty. vLLM hands it out
 #   in small pages, as an operating system does (Kwon 2023,
 #   [arXiv](https://arxiv.org/abs/2309.06180)).
+# - **Several tokens at once.** A small model guesses what comes, and the large one reads all of it
+#   in one go: [speculative decoding](../serving/speculative_decoding.py).
+# - **A window.** A cache that forgets has a fixed size, as long as it keeps the [first
+#   tokens](attention_sinks.py).
 # - **Compression.** DeepSeek-V2 keeps one short vector for each token, from which the keys and
 #   values of all heads are made, and one small rotated key that they share: its
 #   [latent attention](latent_attention.py).

@@ -21,8 +21,8 @@ notation:
   'd_h^R': R
   'n_h': H
   'W^{DKV}': compress
-  'W^{UK}': up_key
-  'W^{UV}': up_value
+  'W^{UK}_i': up_key
+  'W^{UV}_i': up_value
 figure:
   file: figures/latent_attention.svg
   alt: >-
@@ -84,7 +84,7 @@ deviations:
     test: test_outputs_and_gradients_are_those_of_transformers
   - what: pairs of features that turn together
     paper: not said
-    ours: "halves, as on the page of LLaMA"
+    ours: "halves, by `rotate` of the page on rotary positions"
     others: "the published weights: neighbours"
     matters: "for loading weights: rows are permuted"
     test: test_neighbours_that_turn_are_a_permutation
@@ -539,7 +539,8 @@ def load_layer(folder: str | Path, number: int) -> LatentAttention:
 # ## What changed since
 #
 # - **DeepSeek-V3** has the same attention, in 61 layers (2024,
-#   [arXiv](https://arxiv.org/abs/2412.19437)).
+#   [arXiv](https://arxiv.org/abs/2412.19437)). The [whole model](experts/deepseek_v3.py) has a
+#   page, and writes from latents.
 # - **A few tokens only.** DeepSeek-V3.2 keeps latents of all tokens, and a small network chooses
 #   which of them a query looks at (2025, [arXiv](https://arxiv.org/abs/2512.02556)).
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import torch
@@ -18,17 +20,19 @@ from papers.common.distributed import World
 
 @dataclass
 class Watched:
-    """What the runs of a test did: their optimizers, each step's rate, limits of gradients, and
-    what they showed."""
+    """What the runs of a test did: their optimizers, each step's rate, limits of gradients, what
+    they showed and logged, and the parts that a checkpoint of theirs holds."""
 
     optimizers: set[torch.optim.Optimizer] = field(default_factory=set)
     rates: list[float] = field(default_factory=list)
     clips: set[float | None] = field(default_factory=set)
     shown: dict[str, str | Tensor] = field(default_factory=dict)
+    logged: dict[str, list[float]] = field(default_factory=dict)
+    parts: set[str] = field(default_factory=set)
 
 
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    seen, update = Watched(), Run.update
+    seen, update, log, steps = Watched(), Run.update, Run.log, Run.steps
 
     def spy(run: Run, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
         seen.optimizers.add(optimizer)
@@ -36,7 +40,19 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watched:
         seen.clips.add(clip)
         update(run, optimizer, clip)
 
+    def note(run: Run, **values: float | Tensor) -> None:
+        for name, value in values.items():
+            given = value.detach() if isinstance(value, Tensor) else value
+            seen.logged.setdefault(name, []).append(float(given))
+        log(run, **values)
+
+    def loop(run: Run, total: int, **parts: Any) -> Iterator[int]:
+        seen.parts |= parts.keys()
+        return steps(run, total, **parts)
+
     monkeypatch.setattr(Run, "update", spy)
+    monkeypatch.setattr(Run, "log", note)
+    monkeypatch.setattr(Run, "steps", loop)
     monkeypatch.setattr(Run, "show", lambda run, name, what: seen.shown.update({name: what}))
     return seen
 

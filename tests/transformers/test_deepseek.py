@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -232,6 +234,9 @@ def test_each_bias_moves_by_a_step() -> None:
     load = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.25])
     moved = nudged(torch.ones(5), load, 0.5)
     assert moved.tolist() == [1.5, 1.5, 0.5, 0.5, 1.0]
+    # The third has more than most, and less than the mean.
+    moved = nudged(torch.zeros(4), torch.tensor([0.1, 0.1, 0.2, 0.6]), 0.5)
+    assert moved.tolist() == [0.5, 0.5, 0.5, -0.5]
 
 
 def test_a_bias_evens_the_load_without_gradients() -> None:
@@ -268,6 +273,11 @@ def test_the_router_is_exact_in_sixteen_bits() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(ours.route(x), (exact.values, exact.indices))
         assert ours(x[None]).isfinite().all()
+    # Weights and tokens of 16 bits are read as they are, and the router computes in 32.
+    ours, x = ours.bfloat16(), x.bfloat16()
+    exact = (x.float() @ ours.router.weight.float().T).sigmoid().topk(K, dim=-1)
+    torch.testing.assert_close(ours.route(x), (exact.values, exact.indices))
+    assert ours(x[None]).dtype == torch.bfloat16
 
 
 # The model
@@ -352,18 +362,26 @@ def test_training_is_the_plain_loop(
 
     torch.manual_seed(3)
     model = Mixture(config, len(Characters.fit(words)))
-    losses = trained(model, tokens[:cut], rate, alpha)
-    assert losses[-1] < losses[0]
+    seen = trained(model, tokens[:cut], rate, alpha)
+    assert seen["loss"][-1] < seen["loss"][0]
+    assert watched.logged["loss"] == pytest.approx(seen["loss"], abs=1e-3)
+    assert watched.logged["uneven"] == pytest.approx(seen["uneven"], abs=1e-3)
+    assert watched.parts == {"model", "optimizer", "schedule"}
     assert any(each.bias.abs().max() > 0 for each in model.mixtures()) == (rate > 0)
     assert numbers["validation_loss"] == pytest.approx(held_out(model, tokens[cut:]), abs=1e-3)
 
 
-def trained(model: Mixture, tokens: Tensor, rate: float, alpha: float) -> list[float]:
+def trained(model: Mixture, tokens: Tensor, rate: float, alpha: float) -> dict[str, list[float]]:
     """The plain loop of GPT-2, with the auxiliary loss, and with biases moved after each step."""
     usual, step = torch.nn.functional.cross_entropy, torch.optim.AdamW.step
+    seen: dict[str, list[float]] = {"loss": [], "uneven": []}
 
     def both(logits: Tensor, targets: Tensor) -> Tensor:
-        return usual(logits, targets) + alpha * sum(each.balance for each in model.mixtures())
+        loss, (one, two) = usual(logits, targets), model.mixtures()
+        seen["loss"].append(loss.item())
+        # Each of five experts has a fifth of the choices if all is even.
+        seen["uneven"].append(((one.load.max() + two.load.max()) * 5 / 2 - 1).item())
+        return loss + alpha * (one.balance + two.balance)
 
     def then(optimizer: torch.optim.AdamW) -> None:
         step(optimizer)
@@ -374,7 +392,8 @@ def trained(model: Mixture, tokens: Tensor, rate: float, alpha: float) -> list[f
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.functional, "cross_entropy", both)
         patch.setattr(torch.optim.AdamW, "step", then)
-        return plain.train(model, tokens, 6, 3, 8, 2, 0.02)
+        plain.train(model, tokens, 6, 3, 8, 2, 0.02)
+    return seen
 
 
 @pytest.mark.training
@@ -395,11 +414,24 @@ def test_a_layer_without_experts_is_told(hub: dict[str, tuple[Path, nn.Module]])
         load_layer(hub["deepseek"][0], 0)
 
 
-def test_eight_bits_are_refused(hub: dict[str, tuple[Path, nn.Module]], tmp_path: Path) -> None:
-    told = (hub["deepseek"][0] / "config.json").read_text()
-    (tmp_path / "config.json").write_text(told.replace("{", '{"quantization_config": {},', 1))
-    with pytest.raises(UserError, match="quantization_config"):
+@pytest.mark.parametrize(("name", "value"), [("quantization_config", {}), ("hidden_act", "gelu")])
+def test_what_it_is_not_is_refused(
+    hub: dict[str, tuple[Path, nn.Module]], tmp_path: Path, name: str, value: object
+) -> None:
+    told = json.loads((hub["deepseek"][0] / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(told | {name: value}))
+    with pytest.raises(UserError, match=name):
         load_layer(tmp_path, 1)
+
+
+def test_weights_are_read_as_the_folder_has_them(
+    hub: dict[str, tuple[Path, nn.Module]], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(hub["deepseek"][0], tmp_path / "other")
+    told = json.loads((folder / "config.json").read_text())
+    other = {"norm_topk_prob": False, "routed_scaling_factor": 1.5}
+    (folder / "config.json").write_text(json.dumps(told | other))
+    assert load_layer(folder, 1).rule == replace(V3, normalised=False, scale=1.5)
 
 
 # Shapes

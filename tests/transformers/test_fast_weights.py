@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -225,6 +226,12 @@ def test_the_model_writes_all_and_reads_all(features: Any, update: Any) -> None:
     torch.testing.assert_close(ours, theirs)
 
 
+def test_keys_start_as_normal_numbers() -> None:
+    keys = Memory(Config(), 64).keys
+    assert keys.mean().item() == pytest.approx(0, abs=0.1)
+    assert keys.std().item() == pytest.approx(1, abs=0.1)
+
+
 def test_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast_weights, "TASKS", SMALL)
 
@@ -234,6 +241,7 @@ def test_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
             self.S, self.off = S, off
 
         def forward(self, keys: Tensor, values: Tensor) -> Tensor:
+            assert len(keys) >= 200
             last = [[row.tolist().index(key) for key in range(self.S)] for row in keys.flip(1)]
             flipped = values.flip(1)
             return torch.stack([v[i] for v, i in zip(flipped, last, strict=True)]) + self.off
@@ -263,7 +271,9 @@ def test_training_is_the_plain_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(fast_weights, "table", lambda config, errors: str(errors))
     config = replace(TINY, steps=4, lr=0.1)
     numbers = train(config, quiet(tmp_path, seed=5))
+    curves = json.loads((tmp_path / "result.json").read_text())["series"]
     torch.manual_seed(5)
+    losses: dict[str, list[float]] = {f"loss/{name}": [] for name in SMALL}
     models = nn.ModuleDict({name: Memory(config, S) for name, (S, _) in SMALL.items()})
     optimizer = torch.optim.Adam(models.parameters())
     for step in range(4):
@@ -271,11 +281,16 @@ def test_training_is_the_plain_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         optimizer.zero_grad()
         for name, (S, times) in SMALL.items():
             keys, values, answers = associations(2, S, 3, times)
-            F.mse_loss(models[name](keys, values), answers).backward()
+            loss = F.mse_loss(models[name](keys, values), answers)
+            losses[f"loss/{name}"].append(loss.item())
+            loss.backward()
         optimizer.step()
     expected = evaluate(models, config, CPU)
     assert numbers == pytest.approx(expected, rel=1e-4)
     assert shown == {"table": str(numbers)}
+    assert curves.keys() == losses.keys()
+    for name, each in losses.items():
+        assert curves[name]["values"] == pytest.approx(each, rel=1e-3)
 
 
 @pytest.mark.training

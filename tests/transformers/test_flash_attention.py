@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from papers.common import UserError
 from papers.tools.shapes import check_shapes
@@ -206,6 +209,12 @@ def test_memory_is_counted_while_it_is_held() -> None:
         assert (memory.now, memory.peak) == (40, 2 * 360)
     z = z + 1
     assert memory.peak == 2 * 360
+    with Peak() as memory:
+        # What is made anew often gets the address of what is gone.
+        for _ in range(20):
+            kept = [x + 1 for _ in range(20)]
+            assert memory.now == len(kept) * 400
+            del kept
 
 
 # The run
@@ -233,24 +242,29 @@ def test_the_control_makes_all_scores_and_ours_does_not(made: list[tuple[int, in
 def test_the_run_measures_differences_and_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    peaks = iter([100, 250, 700, 2**20])
+    peaks, lengths = iter([100, 250, 700, 2**20]), list[int]()
 
     class Given(Peak):
         def __init__(self, *given: Tensor) -> None:
             super().__init__(*given)
-            assert all(x.shape[2] % 5 == 0 and x.dtype == torch.float64 for x in given)
+            assert all(x.shape[1] == 3 and x.shape[3] == 6 for x in given)
+            assert all(x.dtype == torch.float64 for x in given)
+            lengths.append(given[0].shape[2])
 
         def __exit__(self, *how: object) -> None:
             super().__exit__(*how)
             self.peak = next(peaks)
 
     def wrong(config: Config, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        late = q.shape[2] == 10
-        return attend(config, q, k, v) + late * (0.5 - 2.0 * v.mean(2, keepdim=True).detach() * 0)
+        # One number is wrong, and too small.
+        made, hole = attend(config, q, k, v), torch.zeros_like(v)
+        hole[0, 0, 0, 0] = 0.5 * (q.shape[2] == 10)
+        return made - hole
 
     monkeypatch.setattr(page, "Peak", Given)
     monkeypatch.setattr(page, "attend", wrong)
-    numbers = measure(TINY, quiet(tmp_path))
+    numbers = measure(replace(TINY, heads=3, width=6), quiet(tmp_path))
+    assert lengths == [5, 10, 15, 20]
     assert numbers["difference"] == pytest.approx(0.5)
     assert numbers["gradient_difference"] < 1e-12
     assert numbers["growth"] == 2**20 / 250
@@ -260,15 +274,33 @@ def test_the_run_measures_differences_and_memory(
     assert [round(x, 3) for x in series["difference"]["values"]] == [0, 0.5, 0, 0]
 
 
-def test_the_run_sees_a_wrong_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(config: Config, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        # The same output, from keys whose gradient is cut off.
-        return attend(config, q, k.detach() + 0 * k, v)
+class Off(torch.autograd.Function):
+    """The same output, and one number of the gradient that is too small."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        assert is_in_torch_dispatch_mode()
+        grad = grad.clone()
+        grad[0, 0, 0, 0] -= 0.25
+        return grad
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_run_sees_a_wrong_gradient(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    def wrong(config: Config, *given: Tensor) -> Tensor:
+        q, k, v = (Off.apply(x) if i == place else x for i, x in enumerate(given))
+        return attend(config, q, k, v)
 
     monkeypatch.setattr(page, "attend", wrong)
-    numbers = measure(TINY, quiet(tmp_path))
+    numbers = measure(replace(TINY, causal=False), quiet(tmp_path))
     assert numbers["difference"] < 1e-12
-    assert numbers["gradient_difference"] > 1e-3
+    assert numbers["gradient_difference"] == pytest.approx(0.25)
 
 
 def test_an_odd_number_of_lengths_has_no_half(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -16,7 +17,7 @@ from torch import Tensor
 
 pytest.importorskip("triton", reason="Triton is there for Linux alone")
 
-from papers.common import UserError
+from papers.common import Run, UserError
 from papers.tools.shapes import check_shapes
 from papers.transformers import flash_triton as page
 from papers.transformers.attention import causal_mask
@@ -200,7 +201,7 @@ def test_the_control_is_plain_attention(monkeypatch: pytest.MonkeyPatch) -> None
     for causal in (False, True):
         q, k, v, _ = given(20, 20)
         theirs = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-        for kind in ("kernel", "plain"):
+        for kind in ("kernel", "plain", "torch"):
             config = Config(attention=kind, causal=causal, tile=16)  # type: ignore[arg-type]
             torch.testing.assert_close(attend(config, q, k, v), theirs)
     assert called == [(False, 16), (True, 16)]
@@ -235,6 +236,39 @@ def test_the_run_measures_differences_and_errors(
     assert [round(x, 3) for x in series["difference"]["values"]] == [0.5, 0]
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_speed_counts_what_attention_needs(
+    causal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Output takes 1, 3 and 5 seconds, output and gradients 8, 4 and 6."""
+    spent = iter([1, 8, 3, 4, 5, 6])
+    monkeypatch.setattr(page, "timed", lambda run, call: [call(), next(spent)][1])
+    called = []
+    kinds = {"kernel": "fused_attention", "plain": "attention_weights"}
+    for name in kinds.values():
+        ours = getattr(page, name)
+        monkeypatch.setattr(
+            page, name, lambda *given, ours=ours, name=name: called.append(name) or ours(*given)
+        )
+    config = Config(
+        attention="plain", heads=3, width=16, length=10, texts=2, calls=3, causal=causal
+    )
+    numbers = measure(config, quiet(tmp_path))
+    # Multiplications and additions of Q K^T and of P V, in six heads.
+    operations = 2 * 2 * 10 * 10 * 16 * 6 / (2 if causal else 1)
+    assert numbers == {
+        "forward": pytest.approx(operations / 3 / 1e12),
+        "both": pytest.approx(3.5 * operations / 6 / 1e12),
+    }
+    assert called == ["attention_weights"] * 8
+
+
+def test_what_is_timed_is_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, clock = Run(TINY, quiet(tmp_path)), [7.0]
+    monkeypatch.setattr(page.time, "perf_counter", lambda: clock[0])
+    assert page.timed(run, lambda: clock.__setitem__(0, 12.5)) == 5.5
+
+
 def test_in_16_bits_the_kernels_err_less(tmp_path: Path) -> None:
     ours, plain = (
         measure(
@@ -256,3 +290,4 @@ def test_shape_comments(tmp_path: Path) -> None:
         for kind in ("kernel", "plain"):
             config = Config(attention=kind, heads=5, width=16, tile=16, length=17, texts=1)  # type: ignore[arg-type]
             measure(config, quiet(tmp_path / kind))
+            measure(dataclasses.replace(config, calls=1), quiet(tmp_path / f"{kind} timed"))

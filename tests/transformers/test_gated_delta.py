@@ -161,6 +161,17 @@ def test_the_layer_and_its_gradients_are_those_of_qwen3_next(kernel: int) -> Non
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-3)
 
 
+def test_a_layer_starts_with_slow_steps() -> None:
+    layer = GatedDeltaNet(2, 500, 1, 1)
+    steps, speeds = F.softplus(layer.fade_bias), layer.log_A.exp()
+    assert 0.00099 < steps.min() < 0.0012
+    assert 0.09 < steps.max() < 0.101
+    assert steps.median().item() == pytest.approx(0.01, rel=0.3)
+    assert speeds.min() > 0.0099
+    assert 15 < speeds.max() <= 16
+    assert speeds.mean().item() == pytest.approx(8, rel=0.1)
+
+
 def test_the_flags_of_the_layer() -> None:
     layer, x = GatedDeltaNet(C, H, K, D), torch.randn(B, T, C)
     answers = [layer(x, gate, delta) for gate in (True, False) for delta in (True, False)]
@@ -202,6 +213,8 @@ def test_answers_are_those_of_a_dictionary() -> None:
                 held[key], times[key] = value, times.get(key, 0) + 1
             seen[int(kinds[row, t])] += 1
     assert min(seen) > 50
+    assert asks.float().mean().item() == pytest.approx(0.45, abs=0.04)
+    assert (tokens[..., 0] == config.keys).float().mean().item() == pytest.approx(0.05, abs=0.02)
 
 
 def test_what_is_measured() -> None:
@@ -241,7 +254,8 @@ def test_training_is_the_plain_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("gate", "delta"), [(True, False), (False, True), (False, False)])
 def test_the_model_has_what_it_is_told(gate: bool, delta: bool) -> None:
-    model = Recaller(replace(TINY, gate=gate, delta=delta))
+    model = Recaller(replace(TINY, gate=gate, delta=delta, heads=3))
+    assert (model.layer.heads, model.layer.sizes) == (3, (12, 12, 12))
     tokens = events(TINY, 3)[0]
     x = model.keys(tokens[..., 0]) + model.values(tokens[..., 1])
     expected = model.answer(model.norm(x + model.layer(x, gate, delta)))

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import (
     GPT2Config,
@@ -47,6 +46,7 @@ from papers.transformers.gpt2 import (
 )
 from papers.transformers.kv_cache import Cache
 from papers.transformers.transformer import EncoderLayer
+from tests.hub import words_of
 from tests.transformers import plain
 
 TINY = Config(layers=2, heads=3, width=12, context=7, batch=4, steps=3)
@@ -388,19 +388,13 @@ def test_a_token_is_chosen_from_the_law_of_transformers(
     torch.testing.assert_close(drawn[0].softmax(-1), expected.softmax(-1))
 
 
-def words_of(folder: Path) -> None:
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(V)}, unk_token="w0"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    words.save(str(folder / "tokenizer.json"))
-
-
 def test_generate_is_that_of_transformers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Greedy, since their draws are others; it ends at the end token."""
     # With these weights, the likeliest are not one token over and over.
     theirs = published(tmp_path, seed=31).eval()
-    words_of(tmp_path)
+    words_of(tmp_path, V)
     ids = theirs.generate(
         torch.tensor([[3, 5]]), max_new_tokens=5, do_sample=False, pad_token_id=0, eos_token_id=None
     )[0].tolist()
@@ -421,7 +415,7 @@ def test_generate_on_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published(tmp_path)
-    words_of(tmp_path)
+    words_of(tmp_path, V)
     line = "gpt2.py generate --weights FOLDER --prompt w3 w5 --count 2 --temperature 0 --top-k 3"
     line += " --top-p 0.5 --device cpu --precision bf16 --seed 4"
     words = [str(tmp_path) if word == "FOLDER" else word for word in line.split()]
@@ -442,7 +436,7 @@ def test_what_follows_a_prompt_does_not_depend_on_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     published(tmp_path)
-    words_of(tmp_path)
+    words_of(tmp_path, V)
     generate(tmp_path, ("w3", "w5", "w3"), Writing(5, temperature=2.0, top_p=1.0))
     first, other, again = capsys.readouterr().out.splitlines()
     assert first == again != other
@@ -452,7 +446,7 @@ def test_what_follows_a_prompt_does_not_depend_on_the_others(
 
 def test_a_folder_or_a_prompt_that_cannot_be_is_one_line(tmp_path: Path) -> None:
     published(tmp_path)
-    words_of(tmp_path)
+    words_of(tmp_path, V)
     for folder, prompt, said in [
         (tmp_path, " ", "the prompt is empty"),
         (tmp_path, "w1 " * 8, "has 8 tokens, and the model reads at most 7"),

@@ -44,6 +44,8 @@ from tests.transformers import plain
 pytestmark = pytest.mark.usefixtures("seeded")
 
 B, T, C, H, D, L, R, V = 2, 7, 12, 3, 5, 8, 4, 11
+# Of the saved models, and other than ours.
+BASE = 500.0
 TINY = Config(layers=2, heads=2, width=8, context=6, batch=3, steps=4, latent=5, rotary=2)
 KINDS: tuple[dict[str, Any], ...] = (
     {"attention": "latent"},
@@ -67,6 +69,7 @@ def saved(folder: Path, query_latent: int | None) -> DeepseekV3ForCausalLM:
         n_routed_experts=4, num_experts_per_tok=2, n_group=1, topk_group=1, kv_lora_rank=L,
         q_lora_rank=query_latent, qk_rope_head_dim=R, qk_nope_head_dim=D, v_head_dim=D,
         first_k_dense_replace=1, max_position_embeddings=16, attn_implementation="eager",
+        rope_parameters={"rope_type": "default", "rope_theta": BASE},
     )  # fmt: skip
     model = DeepseekV3ForCausalLM(config)
     for weight in model.parameters():
@@ -100,7 +103,7 @@ def test_outputs_and_gradients_are_those_of_transformers(
     ours.absorbs = absorbs
     x, toward = randn(B, T, C).requires_grad_(), randn(B, T, C)
     # As ours, angles are in single precision at first.
-    turns = angles(torch.arange(T).float(), R).double()[None]
+    turns = angles(torch.arange(T).float(), R, BASE).double()[None]
     both = torch.cat([turns, turns], -1)
     hidden = torch.full((T, T), -math.inf, dtype=torch.float64).triu(1)[None, None]
     y = ours(x), theirs(x, (both.cos(), both.sin()), hidden)[0]
@@ -228,6 +231,8 @@ def test_the_table_of_caches() -> None:
     assert cache_bytes(32, 8, 128) == 128 * 1024
     assert latent_bytes(32, 512, 64) == 36 * 1024
     assert cache_bytes(32, 1, 128) == 16 * 1024
+    # Numbers of 32 bits take twice as much.
+    assert latent_bytes(32, 512, 64, 4) == 72 * 1024
 
 
 def test_what_does_not_fit_is_told() -> None:
@@ -300,7 +305,8 @@ def test_time_is_that_of_expanded_over_absorbed(monkeypatch: pytest.MonkeyPatch)
     def forward(layer: LatentAttention, x: Tensor, cache: LatentCache) -> None:
         assert x.shape[1] == (1 if ways else 16)
         ways.append(layer.absorbs)
-        clock[0] += 2 if layer.absorbs else 6
+        # The second token takes longer, as if something else had run.
+        clock[0] += (2 if layer.absorbs else 6) + (1 if len(ways) == 3 else 0)
         if len(ways) == 3:
             ways.clear()
 
@@ -326,7 +332,9 @@ def test_training_is_the_plain_loop(
     cut = len(tokens) * 9 // 10
     torch.manual_seed(3)
     model = Latent(config, len(Characters.fit(words)))
-    plain.train(model, tokens[:cut], 6, 3, 8, 2, 0.02)
+    losses = plain.train(model, tokens[:cut], 6, 3, 8, 2, 0.02)
+    assert watched.logged["loss"] == pytest.approx(losses, abs=1e-3)
+    assert watched.parts == {"model", "optimizer", "schedule"}
     assert numbers["validation_loss"] == pytest.approx(held_out(model, tokens[cut:]), abs=1e-3)
 
 
@@ -353,6 +361,25 @@ def test_what_it_is_not_is_refused(tmp_path: Path, name: str, value: object) -> 
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
     with pytest.raises(UserError, match=name):
         load_layer(tmp_path, 1)
+
+
+def test_stretched_positions_are_refused(tmp_path: Path) -> None:
+    saved(tmp_path, None)
+    path = tmp_path / "config.json"
+    stretched = {
+        "rope_type": "llama3", "rope_theta": BASE, "factor": 8.0, "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0, "original_max_position_embeddings": 16,
+    }  # fmt: skip
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rope_parameters": stretched}))
+    with pytest.raises(UserError, match="rope_scaling"):
+        load_layer(tmp_path, 1)
+
+
+def test_each_layer_is_its_own(tmp_path: Path) -> None:
+    model = saved(tmp_path, None)
+    for number, block in enumerate(model.model.layers):
+        ours = load_layer(tmp_path, number)
+        torch.testing.assert_close(ours.out.weight, block.self_attn.o_proj.weight)
 
 
 # Shapes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
@@ -26,7 +26,6 @@ from transformers import (
     TemperatureLogitsWarper,
     TopPLogitsWarper,
 )
-from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from papers.common import Options, UserError
@@ -41,14 +40,13 @@ from papers.transformers.llama import (
     Config,
     GroupedAttention,
     LLaMA,
-    Stretch,
-    angles,
     generate,
     load_pretrained,
-    rotate,
     save_pretrained,
     train,
 )
+from papers.transformers.positions.rope import Stretch, angles, rotate
+from tests import hub
 from tests.transformers import plain
 
 V = 19
@@ -66,10 +64,7 @@ def theirs_saved(folder: Path, kv_heads: int = 2, **options: object) -> LlamaFor
             rms_norm_eps=1e-3, attn_implementation="sdpa", **options,
         )
     )  # fmt: skip
-    for weight in theirs.parameters():
-        nn.init.normal_(weight, std=0.3)
-    theirs.save_pretrained(folder, max_shard_size=shard)
-    return theirs
+    return hub.saved(theirs, folder, max_shard_size=shard)
 
 
 def in_double(theirs: LlamaForCausalLM) -> LlamaForCausalLM:
@@ -131,9 +126,8 @@ def test_outputs_and_gradients_are_those_of_transformers(tmp_path: Path, kv_head
 
 
 def test_their_model_as_it_comes_agrees_in_single_precision(tmp_path: Path) -> None:
-    theirs, ours = theirs_saved(tmp_path).eval(), load_pretrained(tmp_path)
-    tokens = torch.randint(V, (2, 11))
-    torch.testing.assert_close(ours(tokens), theirs(tokens).logits, rtol=1e-4, atol=1e-4)
+    theirs = theirs_saved(tmp_path).eval()
+    hub.same(load_pretrained(tmp_path), theirs, torch.randint(V, (2, 11)), 1e-4)
 
 
 # Sizes
@@ -170,59 +164,7 @@ def test_groups_make_the_cache_of_the_largest_an_eighth() -> None:
     assert grouped == 320 * 1024
 
 
-# Rotary positions
-
-
-def interleaved(x: Tensor, turns: Tensor) -> Tensor:
-    """The paper's form: neighbours are a complex number, and turning is a product."""
-    points = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
-    return torch.view_as_real(points * torch.polar(torch.ones_like(turns), turns)).flatten(-2)
-
-
-def test_scores_depend_on_the_distance_only() -> None:
-    q, k = torch.randn(2, 1, 1, 1, 16, dtype=torch.float64)
-
-    def score(m: float, n: float) -> Tensor:
-        at = [angles(torch.tensor([where], dtype=torch.float64), 16) for where in (m, n)]
-        return (rotate(q, at[0]) * rotate(k, at[1])).sum()
-
-    for distance in (0, 1, 5, 40):
-        for shift in (0, 7, 1000):
-            same = score(distance + shift, shift)
-            torch.testing.assert_close(same, score(distance, 0), rtol=0, atol=1e-10)
-    # And it does depend on the distance, and on its sign.
-    assert (score(5, 0) - score(0, 0)).abs() > 1e-2
-    assert (score(5, 0) - score(0, 5)).abs() > 1e-2
-    torch.testing.assert_close(score(0, 0), (q * k).sum())
-
-
-def test_turning_keeps_lengths_and_position_0() -> None:
-    x = torch.randn(2, 3, 5, 8, dtype=torch.float64)
-    turned = rotate(x, angles(torch.arange(5).double(), 8))
-    torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
-    torch.testing.assert_close(turned[:, :, 0], x[:, :, 0])
-
-
-def test_speeds_fall_from_one_radian() -> None:
-    one = angles(torch.ones(1, dtype=torch.float64), 8)[0]
-    expected = torch.tensor([1.0, 0.1, 0.01, 0.001], dtype=torch.float64)
-    torch.testing.assert_close(one, expected)
-
-
-def test_the_papers_form_differs_by_a_permutation() -> None:
-    D = 8
-    x = torch.randn(2, 3, 5, D, dtype=torch.float64)
-    turns = angles(torch.arange(5).double(), D)
-    # Feature i of ours is feature 2 i of the paper's, i + D/2 is 2 i + 1.
-    order = torch.cat([torch.arange(0, D, 2), torch.arange(1, D, 2)])
-    ours = rotate(x[..., order], turns)
-    theirs = interleaved(x, turns)
-    torch.testing.assert_close(ours, theirs[..., order], rtol=1e-12, atol=1e-12)
-    q, k = x[:, :2], x[:, 1:]
-    torch.testing.assert_close(
-        rotate(q[..., order], turns) @ rotate(k[..., order], turns).mT,
-        interleaved(q, turns) @ interleaved(k, turns).mT,
-    )
+# Positions
 
 
 @pytest.mark.parametrize("rotation", [True, False])
@@ -368,12 +310,8 @@ def test_read_in_pieces_or_at_once(pieces: list[int]) -> None:
 
 
 def test_writing_is_what_it_would_be_without_a_cache() -> None:
-    model, start = random_llama().float(), torch.tensor([3, 1, 4])
-    chance = torch.Generator().manual_seed(5)
-    told = list(gpt2.continue_text(model, start, Writing(20, 0.7, top_p=0.9), chance))
-    law = LogitsProcessorList([TemperatureLogitsWarper(0.7), TopPLogitsWarper(0.9)])
-    assert told == plain.write(model, start, 20, 11, law, 5)
-    assert len(set(told)) > 3
+    model = random_llama().float()
+    hub.drawn(partial(gpt2.continue_text, model), model, 11)
     with pytest.raises(UserError, match="12 tokens do not fit the context of 11"):
         model(torch.zeros(1, 12, dtype=torch.long))
 
@@ -387,21 +325,6 @@ LONGER: dict[str, object] = {
 }  # fmt: skip
 
 
-def test_the_stretch_is_that_of_transformers() -> None:
-    their = {**LONGER, "rope_theta": 500_000.0, "original_max_position_embeddings": 8192}
-    config = LlamaConfig(hidden_size=4096, num_attention_heads=32, rope_parameters=their)
-    theirs, scale = ROPE_INIT_FUNCTIONS["llama3"](config, device="cpu")
-    one = torch.ones(1, dtype=torch.float64)
-    ours = angles(one, 128, 500_000.0, Stretch(8.0, 1.0, 4.0, 8192))[0]
-    torch.testing.assert_close(ours.float(), theirs)
-    assert scale == 1
-    # All three kinds are there: kept, in between, and eight times slower.
-    before = angles(one, 128, 500_000.0)[0]
-    assert ours[0] == before[0]
-    assert ours[-1] == before[-1] / 8
-    assert ((ours < before) & (ours > before / 8)).any()
-
-
 @pytest.mark.parametrize("tied", [False, True])
 def test_qwen2_is_llama_with_three_biases(tmp_path: Path, tied: bool) -> None:
     torch.manual_seed(0)
@@ -412,9 +335,7 @@ def test_qwen2_is_llama_with_three_biases(tmp_path: Path, tied: bool) -> None:
             rms_norm_eps=1e-3, tie_word_embeddings=tied, sliding_window=4,
         )
     )  # fmt: skip
-    for weight in theirs.parameters():
-        nn.init.normal_(weight, std=0.3)
-    theirs.save_pretrained(tmp_path / "theirs")
+    hub.saved(theirs, tmp_path / "theirs")
     ours, tokens = load_pretrained(tmp_path / "theirs"), torch.randint(V, (2, 11))
     logits = theirs.eval()(tokens).logits
     torch.testing.assert_close(ours(tokens), logits, rtol=1e-4, atol=1e-4)
@@ -433,16 +354,13 @@ def test_the_context_of_mistral_ends_with_its_window(tmp_path: Path) -> None:
             rms_norm_eps=1e-3, sliding_window=9, attn_implementation="eager",
         )
     )  # fmt: skip
-    for weight in theirs.parameters():
-        nn.init.normal_(weight, std=0.3)
-    theirs.save_pretrained(tmp_path)
+    hub.saved(theirs, tmp_path)
     ours, tokens = load_pretrained(tmp_path), torch.randint(V, (2, 10))
     assert ours.config.context == 9
     short = theirs.eval()(tokens[:, :9]).logits
     torch.testing.assert_close(ours(tokens[:, :9]), short, rtol=1e-4, atol=1e-4)
     # One token more, and the first is out of their sight.
-    settings = tmp_path / "config.json"
-    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"sliding_window": None}))
+    hub.edit(tmp_path, sliding_window=None)
     unbounded = load_pretrained(tmp_path)
     assert unbounded.config.context == 30
     assert (unbounded(tokens) - theirs(tokens).logits)[:, -1].abs().max() > 1e-2
@@ -458,17 +376,10 @@ def test_what_we_save_is_what_transformers_loads(
         ours.out.weight = ours.tokens.weight
     if stretched:
         ours.stretch = Stretch(8.0, 1.0, 4.0, 8.0)
-    save_pretrained(ours, str(tmp_path))
-    theirs, said = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
-    assert isinstance(theirs, LlamaForCausalLM)
-    assert not any(said.values())
     tokens = torch.randint(V, (3, 11))
-    their_logits = in_double(theirs)(tokens).logits
-    again = load_pretrained(str(tmp_path))
+    again = hub.there_and_back(llama, ours, LlamaForCausalLM, tmp_path, tokens, 1e-6, in_double)
     assert again.stretch == ours.stretch
     assert (again.out.weight is again.tokens.weight) == tied
-    for model in (ours.double(), again.double()):
-        torch.testing.assert_close(model(tokens), their_logits, rtol=1e-6, atol=1e-6)
 
 
 def test_an_ablation_is_not_for_the_hub(tmp_path: Path) -> None:
@@ -489,41 +400,31 @@ def test_an_ablation_is_not_for_the_hub(tmp_path: Path) -> None:
 def test_folders_of_the_hub_load(tmp_path: Path, options: dict[str, object]) -> None:
     theirs = in_double(theirs_saved(tmp_path, **options))
     assert len(list(tmp_path.glob("*.safetensors"))) > 1 or "max_shard_size" not in options
-    tokens = torch.randint(V, (2, 11))
-    ours = load_pretrained(tmp_path).double()
-    torch.testing.assert_close(ours(tokens), theirs(tokens).logits, rtol=1e-10, atol=1e-10)
+    hub.same(load_pretrained(tmp_path).double(), theirs, torch.randint(V, (2, 11)), 1e-10)
 
 
 def test_the_settings_of_older_folders_are_read(tmp_path: Path) -> None:
     """As the first LLaMAs have it: no groups named, and the base beside the others."""
     theirs = in_double(theirs_saved(tmp_path, kv_heads=6))
-    settings = tmp_path / "config.json"
-    read = json.loads(settings.read_text())
-    for name in ("num_key_value_heads", "rope_parameters"):
-        read.pop(name)
-    settings.write_text(json.dumps(read | {"rope_theta": 10_000.0, "rope_scaling": None}))
-    tokens = torch.arange(11)[None]
-    ours = load_pretrained(tmp_path).double()
-    torch.testing.assert_close(ours(tokens), theirs(tokens).logits, rtol=1e-10, atol=1e-10)
+    hub.edit(tmp_path, num_key_value_heads=None, rope_parameters=None, rope_theta=10_000.0)
+    hub.same(load_pretrained(tmp_path).double(), theirs, torch.arange(11)[None], 1e-10)
 
 
 def test_generate_is_that_of_transformers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    theirs = theirs_saved(tmp_path, max_shard_size="5KB").eval()
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(V)}, unk_token="w0"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    words.save(str(tmp_path / "tokenizer.json"))
-    greedy = {"do_sample": False, "max_new_tokens": 6, "pad_token_id": 0}
-    ids = theirs.generate(torch.tensor([[3, 5]]), **greedy)[0].tolist()
-    capsys.readouterr()
-    generate(tmp_path, ("w3 w5",), Writing(6, temperature=0))
-    ended = ids[: ids.index(2)] if 2 in ids else ids
-    assert capsys.readouterr().out.split() == [f"w{token}" for token in ended]
-    assert len(set(ended)) > 3
+    theirs = theirs_saved(tmp_path, max_shard_size="5KB")
+    hub.generated(llama, theirs, tmp_path, V, capsys)
     sorted(tmp_path.glob("*.safetensors"))[1].unlink()
     with pytest.raises(UserError, match=r"model-00002-of-\d+\.safetensors is missing"):
         generate(tmp_path, ("w3",))
+
+
+def test_generate_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs_saved(tmp_path)
+    hub.commanded(llama, tmp_path, V, capsys, monkeypatch)
 
 
 def test_halves_stay_halves(tmp_path: Path) -> None:
@@ -569,7 +470,6 @@ def test_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             model(piece, caches)
         LLaMA(dataclasses.replace(TINY, without=("gate",)), V)(torch.randint(V, (3, 7)))
         LLaMA(dataclasses.replace(TINY, without=("rotation",)), V)(torch.randint(V, (3, 7)))
-        angles(torch.arange(5.0), 4, stretch=Stretch(8.0, 1.0, 4.0, 8.0))
 
 
 @pytest.mark.training

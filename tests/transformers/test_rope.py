@@ -243,6 +243,10 @@ def test_bound_by_hand() -> None:
     second = math.hypot(math.cos(1) + math.cos(0.01), math.sin(1) + math.sin(0.01))
     found = decay(torch.ones(1).double(), 4).item()
     assert found == pytest.approx((first + second) / 3)
+    # With another base, the second turns by a tenth.
+    second = math.hypot(math.cos(1) + math.cos(0.1), math.sin(1) + math.sin(0.1))
+    found = decay(torch.ones(1).double(), 4, 100.0).item()
+    assert found == pytest.approx((first + second) / 3)
 
 
 def test_a_query_can_ask_for_any_distance() -> None:
@@ -264,6 +268,33 @@ def test_rotary_attention_turns_by_the_place() -> None:
     theirs = F.scaled_dot_product_attention(rotate(q, turns), rotate(k, turns), v, is_causal=True)
     ours = RotaryAttention(C, H).attend(q, k, v)
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_in_sixteen_bits_places_are_exact_and_results_keep_their_size() -> None:
+    """In bfloat16 the places 300 to 304 would be rounded, and their angles be wrong by a radian."""
+    x, turns = torch.randn(B, H, T, D), angles(torch.arange(300.0, 300 + T), D)
+    for turn in (rotate, rotate_neighbours):
+        y = turn(x.bfloat16(), turns)
+        assert y.dtype == torch.bfloat16
+        torch.testing.assert_close(y.float(), turn(x, turns), rtol=0.05, atol=0.05)
+    layer = RotaryAttention(C, H)
+    layer.start = 300
+    q, k, v = 2 * torch.randn(3, B, H, T, D)
+    ours = layer.attend(q.bfloat16(), k.bfloat16(), v.bfloat16())
+    assert ours.dtype == torch.bfloat16
+    torch.testing.assert_close(ours.float(), layer.attend(q, k, v), rtol=0.1, atol=0.1)
+
+
+def test_a_text_that_has_moved_turns_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes out is the same, so we look at the places that go in."""
+    asked = list[Tensor]()
+    monkeypatch.setattr(
+        rope, "angles", lambda places, D: (asked.append(places), angles(places, D))[1]
+    )
+    model = reader()
+    model.move(5)
+    model(torch.randint(V, (B, 6)))
+    assert [places.tolist() for places in asked] == 2 * [[5, 6, 7, 8, 9, 10]]
 
 
 def test_all_start_with_the_same_weights() -> None:
@@ -367,6 +398,15 @@ def test_the_loss_is_that_of_pieces() -> None:
         assert loss_of_pieces(model, tokens, length) == pytest.approx(expected)
 
 
+def test_no_part_of_a_long_text_is_left_out() -> None:
+    """The model reads 4,096 characters at a time, and fewer at the end."""
+    model, tokens = reader(layers=1), torch.randint(V, (6 * 1500 + 1,))
+    pieces = tokens.unfold(0, 7, 6)
+    with torch.no_grad():
+        expected = F.cross_entropy(model(pieces[:, :-1]).flatten(0, 1), pieces[:, 1:].flatten())
+    assert loss_of_pieces(model, tokens, 6) == pytest.approx(expected.item())
+
+
 @pytest.mark.parametrize("kind", ["rotary", "learned"])
 def test_training_is_the_plain_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any
@@ -381,12 +421,15 @@ def test_training_is_the_plain_loop(
     cut = len(tokens) * 9 // 10
     torch.manual_seed(3)
     model = Reader(config, len(Characters.fit(words)), kind)
-    plain.train(model, tokens[:cut], 6, 3, 10, 2, 0.02)
+    losses = plain.train(model, tokens[:cut], 6, 3, 10, 2, 0.02)
+    assert watched.logged["loss"] == pytest.approx(losses, abs=1e-3)
+    assert watched.parts == {"model", "optimizer", "schedule"}
     unread = tokens[cut : cut + 97]
     assert numbers["near"] == pytest.approx(loss_of_pieces(model, unread, 6), abs=1e-3)
     model.move(6)
     assert numbers["moved"] == pytest.approx(loss_of_pieces(model, unread, 6), abs=1e-3)
-    assert numbers.keys() == {"near", "moved"}
+    assert numbers.keys() == {"near", "moved", "apart"}
+    assert numbers["apart"] == abs(numbers["moved"] - numbers["near"])
     if kind == "rotary":
         assert numbers["moved"] == pytest.approx(numbers["near"], abs=1e-5)
     else:

@@ -165,7 +165,9 @@ def test_training_is_the_plain_loop(
     cut = len(tokens) * 9 // 10
     torch.manual_seed(3)
     model = Reader(config, len(Characters.fit(words)))
-    plain.train(model, tokens[:cut], 6, 3, 10, 2, 0.02)
+    losses = plain.train(model, tokens[:cut], 6, 3, 10, 2, 0.02)
+    assert watched.logged["loss"] == pytest.approx(losses, abs=1e-3)
+    assert watched.parts == {"model", "optimizer", "schedule"}
     assert numbers == pytest.approx(measures(model, tokens[cut : cut + 97], 6), abs=1e-3)
 
 

@@ -200,6 +200,11 @@ def test_the_router_is_exact_in_sixteen_bits() -> None:
         assert ours.probabilities(x).dtype == torch.float32
         torch.testing.assert_close(ours.probabilities(x), exact)
         assert ours(x[None]).isfinite().all()
+    # Weights and tokens of 16 bits are read as they are, and the router computes in 32.
+    ours, x = ours.bfloat16(), x.bfloat16()
+    exact = (x.float() @ ours.router.weight.float().T).softmax(-1)
+    torch.testing.assert_close(ours.probabilities(x), exact)
+    assert ours(x[None]).dtype == torch.bfloat16
 
 
 # The model
@@ -221,6 +226,15 @@ def test_with_one_expert_it_is_gpt2() -> None:
 def test_every_other_block_has_experts() -> None:
     kinds = [type(b.feed_forward) for b in Switched(replace(TINY, layers=5), V).blocks]
     assert kinds == [FeedForward, Switch, FeedForward, Switch, FeedForward]
+
+
+def test_the_room_is_that_of_the_configuration() -> None:
+    for capacity in (0.5, 8.0):
+        model = Switched(replace(TINY, capacity=capacity), V)
+        model(torch.randint(V, (B, 6)))
+        (only,) = model.switches()
+        assert only.capacity == capacity
+        assert (only.dropped >= 0.5) == (capacity == 0.5)
 
 
 def test_weights_start_as_those_of_gpt2() -> None:
@@ -284,18 +298,30 @@ def test_history_keeps_every_step() -> None:
         assert history.dropped[step] == (one.dropped + two.dropped) / 2
     assert history.late().item() == pytest.approx(history.dropped[6:].mean().item())
     history.loads[0] = torch.tensor([0.0, 1 / 3, 2 / 3])
+    history.loads[1] = torch.tensor([0.0, 0.0, 1.0])
     shown = history.picture()
     assert shown.shape == (48, 8)
     assert shown[:, 0].tolist() == pytest.approx([0.0] * 16 + [0.5] * 16 + [1.0] * 16)
+    assert shown[:, 1].tolist() == [0.0] * 32 + [1.0] * 16
 
 
 @pytest.mark.parametrize("alpha", [0.0, 2.0])
 def test_training_is_the_plain_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alpha: float
 ) -> None:
-    monkeypatch.setattr(switch, "load", lambda model, tokens: torch.tensor([0.25, 0.75]))
+    words = text("docs")[:60_000]
+    tokens = Characters.fit(words).encode(words)
+    cut = len(tokens) * 9 // 10
+
+    def busy(model: Switched, read: Tensor) -> Tensor:
+        assert torch.equal(read, tokens[cut:])
+        return torch.tensor([0.25, 0.75])
+
+    monkeypatch.setattr(switch, "load", busy)
     watched = plain.watch(monkeypatch)
-    config = replace(TINY, steps=8, warmup=0.25, lr=0.02, alpha=alpha, experts=2)
+    config = replace(
+        TINY, layers=4, steps=8, warmup=0.25, lr=0.02, alpha=alpha, experts=2, capacity=0.9
+    )
     numbers = train(config, quiet(tmp_path, seed=3))
     assert watched.clips == {1.0}
     assert numbers["busiest"] == pytest.approx(1.5)
@@ -303,27 +329,33 @@ def test_training_is_the_plain_loop(
     assert isinstance(shown, Tensor)
     assert shown.shape == (32, 8)
 
-    words = text("docs")[:60_000]
-    tokens = Characters.fit(words).encode(words)
-    cut = len(tokens) * 9 // 10
     torch.manual_seed(3)
     model = Switched(config, len(Characters.fit(words)))
-    losses = trained(model, tokens[:cut], alpha)
-    assert losses[-1] < losses[0]
+    seen = trained(model, tokens[:cut], alpha)
+    assert watched.logged["loss"] == pytest.approx(seen["loss"], abs=1e-3)
+    assert watched.logged["load"] == pytest.approx(seen["load"], abs=1e-3)
+    assert numbers["dropped"] == pytest.approx(sum(seen["dropped"][6:]) / 2, abs=1e-3)
+    assert abs(numbers["dropped"] - sum(seen["dropped"]) / 8) > 2e-3
+    assert watched.parts == {"model", "optimizer", "schedule", "history"}
     model.eval()
     assert numbers["validation_loss"] == pytest.approx(held_out(model, tokens[cut:]), abs=1e-3)
 
 
-def trained(model: Switched, tokens: Tensor, alpha: float) -> list[float]:
+def trained(model: Switched, tokens: Tensor, alpha: float) -> dict[str, list[float]]:
     """The plain loop of GPT-2, whose loss is computed here with the auxiliary one."""
-    usual = torch.nn.functional.cross_entropy
+    usual, seen = torch.nn.functional.cross_entropy, {"loss": [], "load": [], "dropped": []}
 
     def both(logits: Tensor, targets: Tensor) -> Tensor:
-        return usual(logits, targets) + alpha * sum(each.balance for each in model.switches())
+        loss, (one, two) = usual(logits, targets), model.switches()
+        seen["loss"].append(loss.item())
+        seen["load"].append((one.load + two.load).max().item())
+        seen["dropped"].append((one.dropped + two.dropped).item() / 2)
+        return loss + alpha * (one.balance + two.balance)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.functional, "cross_entropy", both)
-        return plain.train(model, tokens, 6, 3, 8, 2, 0.02)
+        plain.train(model, tokens, 6, 3, 8, 2, 0.02)
+    return seen
 
 
 @pytest.fixture(scope="module")

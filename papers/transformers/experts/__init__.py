@@ -15,4 +15,6 @@ more weights than a token has multiplications.
 - [Switch](switch.py): one expert for each token, and a loss that keeps all of them busy.
 - [DeepSeekMoE](deepseek.py): many small ones, one of them for all tokens, and a bias in place of
   the loss.
+- [DeepSeek-V3](deepseek_v3.py): a whole model with those, and with a second head that predicts the
+  token after the next. Mixtral is loaded there, too.
 """

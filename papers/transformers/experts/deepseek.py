@@ -205,10 +205,13 @@ def choose(scores: Tensor, bias: Tensor, K: int) -> tuple[Tensor, Tensor]:
     an expert is multiplied by the score *without* it (Wang 2024, eq. 3):
 
     $$
-    g_{i,t} = \begin{cases}
-    s_{i,t}, & s_{i,t} + b_i \in \operatorname{Topk}(\{s_{j,t} + b_j\}, K), \\
+    \begin{aligned}
+    \mathcal T_t &= \operatorname{Topk}(\{s_{j,t} + b_j\}, K), \\
+    g_{i,t} &= \begin{cases}
+    s_{i,t}, & s_{i,t} + b_i \in \mathcal T_t, \\
     0, & \text{otherwise.}
     \end{cases}
+    \end{aligned}
     $$
 
     So the bias says by whom a token is worked on, and never how much of it counts. No gradient
@@ -298,9 +301,10 @@ class Experts(nn.Module):
     r"""
     ## The layer
 
-    The shared experts see every token, and so one [gated
-    network](../../activations/glu_variants.py) as wide as all of them together computes the same.
-    Each token's routed experts are added, by their weights (eq. 9, where the input is added, too):
+    Of $m N$ experts, each an $m$-th as wide as one of $N$ would be, the $K_s$ shared ones see every
+    token, and so one [gated network](../../activations/glu_variants.py) as wide as all of them
+    together computes the same. Each token's routed experts are added, by their weights (eq. 9,
+    where the input is added, too):
 
     $$
     y_t = \operatorname{FFN}_{\text{shared}}(u_t)
@@ -558,7 +562,8 @@ def load_layer(folder: str | Path, number: int) -> Experts:
 # ## What changed since
 #
 # - **DeepSeek-V3** has 256 experts in each of 58 layers, of which a token chooses eight, and one
-#   for all (2024, [arXiv](https://arxiv.org/abs/2412.19437)).
+#   for all (2024, [arXiv](https://arxiv.org/abs/2412.19437)). The [whole model](deepseek_v3.py) has
+#   a page, which also loads folders of its kind and of Mixtral's.
 # - **Without shared experts.** Qwen3 has 128 small ones and none for all (Yang 2025,
 #   [arXiv](https://arxiv.org/abs/2505.09388)).
 

@@ -37,7 +37,7 @@ metrics:
   busiest: {name: "load of the busiest expert, in multiples of an even one", better: lower}
   dropped: {name: "tokens dropped, in the last quarter of training", unit: "%", better: lower}
   loss: {name: training loss, unit: nats a character, better: lower, scale: log}
-  load: {name: "load of the busiest expert in a batch, in multiples of an even one", better: lower}
+  load: {name: "load of the busiest expert in a batch, 1 if all are even", better: lower}
 runs:
   8 experts: ""
   1 expert: --experts 1
@@ -55,7 +55,7 @@ claims:
     control: 1 expert
     metric: validation_loss
     margin: 0.02
-    note: "at our size they do not, perhaps since each has seen an eighth of a short text"
+    note: "no gain shows at our size, perhaps since each has seen an eighth of a short text"
   - what: eight experts predict better than two
     paper: "the more experts, the better, from 2 to 256 (section 3.1, figure 4)"
     run: 8 experts
@@ -99,7 +99,7 @@ deviations:
     matters: "yes: with a limit, what is made of a token depends on those before it in the batch"
     test: test_nothing_is_dropped_outside_of_training
   - what: tokens that compete for the room
-    paper: "those of a batch on one core"
+    paper: "those on one core, each of which gives an expert a share of its own tokens (appendix F)"
     ours: "those of a batch"
     others: "transformers: those of a text"
     matters: "for which tokens are dropped"
@@ -198,8 +198,10 @@ def room(N: int, E: int, capacity: float) -> int:
     tensor must be. It is an even share of the batch, times a *capacity factor* (eq. 3):
 
     $$
-    \text{expert capacity} =
-    \frac{\text{tokens per batch}}{\text{number of experts}} \times \text{capacity factor}.
+    \begin{aligned}
+    &\text{expert capacity} = \\
+    &\quad \frac{\text{tokens per batch}}{\text{number of experts}} \times \text{capacity factor}.
+    \end{aligned}
     $$
 
     Where that is no whole number, we round up. With a factor above 1 the load may be a little
@@ -416,12 +418,12 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     less than one and a half times its share, and one token in fifty is dropped. The pictures show
     how soon that is so.
 
-    The loss does not. Eight experts are no better than two, and neither is better than one network.
-    It is not that they learn the text by heart: the curves, which are of the first seed, show them
-    behind in training, too. In 600 steps a network reads some 600 thousand characters, and each of
-    eight experts an eighth of these. The practice that an expert misses may cost as much as its own
-    weights are worth. The models that the paper fine-tunes have read 576 billion tokens (section
-    4.1).
+    The loss does not. Eight experts, two, and one network predict about equally well, and the seeds
+    differ by more than the three do. It is not that the experts learn the text by heart: the
+    curves, which are of the first seed, show them behind in training, too. In 600 steps a network
+    reads some 600 thousand characters, and each of eight experts an eighth of these. The practice
+    that an expert misses may cost as much as its own weights are worth. The models that the paper
+    fine-tunes have read 576 billion tokens (section 4.1).
     """
     run = Run(config, options)
     words = text(run.options.data or "docs")

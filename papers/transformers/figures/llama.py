@@ -10,7 +10,7 @@ from papers.tools.drawing.composites import Sublayer, residual
 from papers.tools.drawing.parts import block, even, frame, sign, tensor
 from papers.tools.drawing.sheet import Box, Sheet, path
 from papers.tools.drawing.wires import arrow, down
-from papers.transformers.llama import angles
+from papers.transformers.positions.rope import angles
 
 LEFT = 92.0
 # Features of a head whose first and second pair are shown, at these positions.
@@ -84,7 +84,7 @@ def draw() -> Sheet:
     attention, feed_forward = stream(sheet)
     left = 198.0
     clocks = Box(left, 6, 156, 124)
-    frame(sheet, clocks, "rotate", "rotary-positions", "attention")
+    frame(sheet, clocks, "rotate", "grouped-queries", "attention")
     turning(sheet, clocks)
     heads = frame(sheet, Box(left, 142, 156, 146), kind="attention")
     groups(sheet, heads.y + 30, left + 7)

@@ -16,6 +16,9 @@ is erased.
   holds as many keys as it has features, and the delta rule lets it correct what it has stored.
 - [Mamba](mamba.py): a recurrence that is linear in its state, with coefficients that depend on the
   token.
+- [Mamba-2](mamba2.py): with one rate of forgetting for each head, the recurrence is a matrix of
+  scores that fade, and is computed chunk by chunk.
+- [RWKV](rwkv.py): means of past values, each with a pace of its own, and nothing that is compared.
 - [Gated DeltaNet](gated_delta.py): the delta rule in a memory that also fades, computed chunk by
   chunk.
 """

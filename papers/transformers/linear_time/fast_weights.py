@@ -166,10 +166,12 @@ def elu_features(x: Tensor) -> Tensor:
     $\kappa(k, q) = \phi(k) \cdot \phi(q)$, can be taken out of the sum:
 
     $$
-    y^{(i)} = \frac{\sum_{j \le i} v^{(j)} \, \phi(k^{(j)}) \cdot \phi(q^{(i)})}
-    {\sum_{j \le i} \phi(k^{(j)}) \cdot \phi(q^{(i)})}
-    = \frac{\bigl( \sum_{j \le i} v^{(j)} \otimes \phi(k^{(j)}) \bigr) \, \phi(q^{(i)})}
+    \begin{aligned}
+    y^{(i)} &= \frac{\sum_{j \le i} v^{(j)} \, \phi(k^{(j)}) \cdot \phi(q^{(i)})}
+    {\sum_{j \le i} \phi(k^{(j)}) \cdot \phi(q^{(i)})} \\
+    &= \frac{\bigl( \sum_{j \le i} v^{(j)} \otimes \phi(k^{(j)}) \bigr) \, \phi(q^{(i)})}
     {\bigl( \sum_{j \le i} \phi(k^{(j)}) \bigr) \cdot \phi(q^{(i)})}.
+    \end{aligned}
     $$
 
     No feature may be negative, so that no weight is. Those of Katharopoulos 2020 are as many
@@ -208,7 +210,10 @@ def write(state: State, k: Tensor, v: Tensor) -> State:
     `k` and `q` are features:
 
     $$
-    W^{(i)} = W^{(i-1)} + v^{(i)} \otimes k^{(i)}, \qquad z^{(i)} = z^{(i-1)} + k^{(i)}.
+    \begin{aligned}
+    W^{(i)} &= W^{(i-1)} + v^{(i)} \otimes k^{(i)} \\
+    z^{(i)} &= z^{(i-1)} + k^{(i)}.
+    \end{aligned}
     $$
 
     Several tokens are written at once by a product of matrices.
@@ -502,10 +507,13 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # - **Keys of length one.** Instead of being positive and summing to one, keys are now scaled to
 #   length 1, so that a rate of 1 overwrites, and the rule is computed in chunks (DeltaNet, Yang
 #   2024, [arXiv](https://arxiv.org/abs/2406.06484)).
+# - **No products at all.** In the [Attention Free Transformer](../mixing/aft.py) each feature is a
+#   memory of its own, and the query only decides how much of it passes.
 # - **Forgetting.** A memory that only corrects still fills up. With a gate it also fades, as in
 #   [Gated DeltaNet](gated_delta.py).
 # - **Selective states.** [Mamba](mamba.py) comes from another side, from differential equations,
-#   and arrives at a similar recurrence.
+#   and arrives at a similar recurrence. [Mamba-2](mamba2.py) shows that it is linear attention with
+#   scores that fade.
 
 if __name__ == "__main__":
     main(train)

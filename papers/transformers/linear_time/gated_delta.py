@@ -57,7 +57,8 @@ claims:
     control: no gate
     metric: dropped
     margin: 0.1
-    note: "nearly all are right without it: a reset can write something that all keys read"
+    note: "nearly all are right without it; a reset could write something that all keys read, but
+      we did not look"
   - what: the delta rule alone is better than a sum
     paper: "not there: its tables compare models of language"
     run: no gate
@@ -106,9 +107,9 @@ changes:
 # Gated DeltaNet
 
 The [delta rule](fast_weights.py#the-delta-rule) corrects what a memory holds under one key. It
-can't empty the memory: that would take a correction for each key. A gate as in Mamba-2, which
-follows [Mamba](mamba.py), lets all of the memory fade by a factor that the token chooses, so a
-single token can drop everything. But it can't drop *one* value and keep the others. Each can do
+can't empty the memory: that would take a correction for each key. A gate as in
+[Mamba-2](mamba2.py) lets all of the memory fade by a factor that the token chooses, so a single
+token can drop everything. But it can't drop *one* value and keep the others. Each can do
 what the other can't, and this paper puts them together.
 
 The difficulty is to compute it fast. A step of the delta rule depends on what the memory holds, so
@@ -438,6 +439,7 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   many heads of values as of keys. The published model has twice as many.
 # - **A factor for each feature.** Kimi Linear lets each feature of a key fade at its own pace
 #   (Kimi Team 2025, [arXiv](https://arxiv.org/abs/2510.26692)).
+# - **RWKV.** Its seventh version has come to a delta rule too, from [means](rwkv.py) that fade.
 
 if __name__ == "__main__":
     main(train)

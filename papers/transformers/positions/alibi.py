@@ -18,7 +18,6 @@ notation:
   'i': T
   'q_i': q
   'K': k
-  'L': context
 figure:
   file: figures/alibi.svg
   alt: >-

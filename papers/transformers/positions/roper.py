@@ -23,7 +23,8 @@ figure:
     learned positions is about a half.
   caption: >-
     One value at positions 4, 6 and 7, as a query at position 7 gets it, by `rotate`: further away
-    is further turned. Below, the recorded share of sums that are right, of three seeds.
+    is further turned. Below, the recorded share of sums that are right: a dot for each of three
+    seeds, and a bar for their mean.
 metrics:
   exact: {name: held-out sums without a mistake, unit: "%", better: higher}
   digits: {name: digits and line ends that are right, unit: "%", better: higher}
@@ -292,8 +293,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
     model can work out what it needs, the place of a digit in its number. Three seeds cannot show
     that RoPER is better than these. Without any positions hardly a sum is right.
 
-    Of the held-out sums none was seen in training. In the
-    other order of its numbers, one may have been.
+    Of the held-out sums none was seen in training. In the other order of its numbers, one may have
+    been.
     """
     run = Run(config, options)
     chance = random.Random(run.options.seed)

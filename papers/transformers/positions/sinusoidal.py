@@ -294,6 +294,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 # - **Into the scores.** Where two tokens stand matters less than how far they are apart, so
 #   positions moved into the scores of attention, as a [rotation](rope.py) or a
 #   [penalty](alibi.py).
+# - **Of distances.** [Transformer-XL](../memory/transformer_xl.py) keeps the sines and cosines, and
+#   has them tell how far apart two tokens are.
 # - **For times, too.** Diffusion models tell a network [how noisy](../../diffusion/unet.py) its
 #   input is by the same sines and cosines.
 

@@ -175,8 +175,8 @@ def within(p: float) -> tuple[str, Way]:
 #
 # Many large models are used with $p = 0.9$ to $1$ and a [temperature](temperature.py) below 1. Here
 # [GPT-2](../gpt2.py#choosing-a-token) and [LLaMA](../llama.py) can be sampled like this.
-# Min-p (2024, [arXiv](https://arxiv.org/abs/2407.01082)) cuts at a share of the likeliest token's
-# probability instead, and is meant for higher temperatures.
+# [Min-p](../../serving/beam_search.py#a-cut-that-depends-on-the-best) cuts at a share of the
+# likeliest token's probability instead, and is meant for higher temperatures.
 
 if __name__ == "__main__":
     main(train, data=TEXTS)
