@@ -397,10 +397,12 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #
 # - **It became the usual one.** PaLM (Chowdhery 2022, [arXiv](https://arxiv.org/abs/2204.02311))
 #   and [LLaMA](../transformers/llama.py#swiglu) have SwiGLU, and most open models have followed.
+# - **A gate from other positions.** In [gMLP](../transformers/mixing/gmlp.py) it is mixed along the
+#   text, and there is no attention.
 # - **Many of them.** In [DeepSeekMoE](../transformers/experts/deepseek.py) each expert is such a
 #   network, and each token passes through a few.
 # - **Squares instead.** A search over programs found that a squared ReLU does about as well without
-#   a third matrix (Primer, So 2021, [arXiv](https://arxiv.org/abs/2109.08668)).
+#   a third matrix ([Primer](../transformers/primer.py), So 2021).
 # - **Gates for reading.** A bilinear network is a polynomial, so what its weights compute can be
 #   read from its [quadratic forms](#what-a-gate-can-do) (Pearce 2024,
 #   [arXiv](https://arxiv.org/abs/2410.08417)).

@@ -344,7 +344,8 @@ class Bpe:
         """
         pieces = SPLITS[cut](words)
         known = {piece: self.encode_word(number(piece.encode())) for piece in set(pieces)}
-        return torch.tensor([token for piece in pieces for token in known[piece]])  # (T,)
+        ids = [token for piece in pieces for token in known[piece]]
+        return torch.tensor(ids, dtype=torch.long)  # (T,)
 
     def pieces(self, words: str, cut: str = "categories") -> list[str]:
         r"""

@@ -350,7 +350,9 @@ class BatchNorm(nn.Module):
         computed, and through the old one to every batch before: memory would grow with each step.
         """
         self.num_batches_tracked += 1
-        new = self.momentum or 1 / self.num_batches_tracked.item()
+        new = self.momentum
+        if new is None:
+            new = 1 / self.num_batches_tracked.item()
         self.running_mean.lerp_(mu, new)  # (C,)
         self.running_var.lerp_(variance * M / (M - 1), new)  # (C,)
 

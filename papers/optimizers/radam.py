@@ -302,6 +302,8 @@ class RAdam(Adam):
 
         $$
         \begin{aligned}
+        m_t &= \beta_1 m_{t-1} + (1 - \beta_1) \, g_t, \qquad
+        \hat m_t = m_t / (1 - \beta_1^t), \\
         \theta_t &= \theta_{t-1} - \begin{cases}
         \alpha_t \, r_t \, \hat m_t \, l_t & \rho_t > 4 \\
         \alpha_t \, \hat m_t & \text{otherwise,}

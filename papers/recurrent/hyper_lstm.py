@@ -450,6 +450,8 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
 # ## What changed since
 #
+# - **Drawings.** [Sketch-RNN](../variational/sketch_rnn.py), by the first author, draws with a
+#   HyperLSTM, movement by movement.
 # - **Scales for what is there already.** To adapt a large network to a new task, people learn
 #   vectors that scale what its layers compute, and leave its weights alone (Liu 2022,
 #   [arXiv](https://arxiv.org/abs/2205.05638)).

@@ -24,7 +24,6 @@ notation:
   'U_a': offer
   'v_a': v
   'T_x': S
-  'T_y': T
 figure:
   file: figures/seq2seq.svg
   alt: >-
@@ -196,7 +195,7 @@ class Encoder(nn.Module):
 
     An annotation should be about its word, and also about what stands around it. A recurrent
     network that reads forwards has seen only what stands before. So a second one reads backwards,
-    and the annotation of word $j$ is what both say there (section 3.2):
+    and the annotation of word $x_j$ is what both say there (section 3.2):
 
     $$
     h_j = \left[ \overrightarrow{h}_j ; \overleftarrow{h}_j \right].

@@ -508,19 +508,21 @@ def pairs(config: Config, device: torch.device) -> dict[str, Pair]:
     Under the names of what is measured.
     """
     sizes = config.batch, config.length, config.width
-    x = torch.randn(sizes, device=device, requires_grad=True)  # (B, T, C)
-    return {
-        "multi_head": attention(config, x),
-        "encoder_layer": encoder_layer(config, x),
-        "smoothed_loss": smoothed(config, x),
-        **norms(config, x),
-        "gelu": activation(config, x),
-        "lstm": lstm(config, x),
-        "gru": gru(config, x),
-        **optimizers(config, x),
-        "clipping": clipping(config, x),
-        "itself": itself(config, x),
-    }
+    # What is made in here is made on the device.
+    with device:
+        x = torch.randn(sizes, requires_grad=True)  # (B, T, C)
+        return {
+            "multi_head": attention(config, x),
+            "encoder_layer": encoder_layer(config, x),
+            "smoothed_loss": smoothed(config, x),
+            **norms(config, x),
+            "gelu": activation(config, x),
+            "lstm": lstm(config, x),
+            "gru": gru(config, x),
+            **optimizers(config, x),
+            "clipping": clipping(config, x),
+            "itself": itself(config, x),
+        }
 
 
 def train(config: Config, options: Options | None = None) -> dict[str, float]:

@@ -452,9 +452,12 @@ def save_pretrained(model: ViT, folder: str | Path) -> None:
 #   within windows that shift, which makes the cost linear in the number of pixels.
 # - **No labels.** MAE (He 2021, [arXiv](https://arxiv.org/abs/2111.06377)) hides three quarters of
 #   the patches and learns to fill them in, and CLIP (Radford 2021,
-#   [arXiv](https://arxiv.org/abs/2103.00020)) learns from captions. The encoder is this one.
-# - **Generation.** DiT replaces the U-Net of [DDPM](../diffusion/ddpm.py) with it (Peebles and Xie
-#   2022, [arXiv](https://arxiv.org/abs/2212.09748)).
+#   [arXiv](https://arxiv.org/abs/2103.00020)) learns from captions, with a
+#   [second encoder](../diffusion/latent/text_encoder.py) for these. That of images is this one.
+# - **Generation.** [DiT](../diffusion/dit.py) replaces the U-Net of [DDPM](../diffusion/ddpm.py)
+#   with it.
+# - **No attention.** [MLP-Mixer](../transformers/mixing/mlp_mixer.py) moves information between
+#   patches by a second network, which runs along them.
 # - **Convolutions caught up**, with its recipes and design: [ResNet's page](resnet.py) ends with
 #   ConvNeXt.
 # - **The class vector** is often left out today. The mean over all patches does as well; the paper

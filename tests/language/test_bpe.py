@@ -103,6 +103,8 @@ def test_encodings_are_those_of_the_library(words: str, tokenizer: Bpe, library:
     new = words[100_000:]
     assert tokenizer.encode(new).tolist() == library.encode(new).ids
     assert tokenizer.encode(new).dtype == torch.long
+    # A text without any is one of tokens, too.
+    assert tokenizer.encode("").dtype == torch.long
     assert tokenizer.decode(tokenizer.encode(new)) == new
 
 
@@ -238,15 +240,21 @@ def test_transformers_reads_what_we_save(tokenizer: Bpe, words: str, tmp_path: P
     theirs = GPT2Tokenizer.from_pretrained(tmp_path)
     assert theirs.encode(new, add_special_tokens=False) == tokenizer.encode(new).tolist()
     assert load_pretrained(tmp_path) == tokenizer
+    # GPT-2's own code drops the first line, whatever it says.
+    first, second, *_ = (tmp_path / "merges.txt").read_text(encoding="utf-8").split("\n")
+    assert first.startswith("#version")
+    assert tuple(second.split(" ")) == pairs(tokenizer)[0]
 
 
 def test_tokens_that_no_merge_makes(tokenizer: Bpe, tmp_path: Path) -> None:
     save_pretrained(tokenizer, tmp_path)
     numbered = json.loads((tmp_path / "vocab.json").read_text(encoding="utf-8"))
-    numbered["<|endoftext|>"] = len(numbered)
+    # In the file they may stand in any order.
+    numbered |= {"<|end|>": len(numbered) + 1, "<|endoftext|>": len(numbered)}
     (tmp_path / "vocab.json").write_text(json.dumps(numbered))
     ours = load_pretrained(tmp_path)
-    assert len(ours) == 601
+    assert len(ours) == 602
+    assert ours.decode([601]) == "<|end|>"
     assert ours.decode([600]) == "<|endoftext|>"
     assert 600 not in ours.encode("<|endoftext|>").tolist()
     assert ours.merges == tokenizer.merges
@@ -303,11 +311,16 @@ def test_training_is_gpt2s_on_our_tokens(
         "bytes_a_token": pytest.approx(size / len(tokens)),
     }
     shown = watched.shown
-    assert str(shown["tokens"]).replace("|", "") == (
-        new[:400].replace(" ", "·").replace("\n", "↵").replace("|", "")
-    )
-    assert str(shown["merges"]).split(" ")[0] == ours.decode([256]).replace(" ", "·")
-    assert len(str(shown["longest"]).split(" ")[0]) == max(map(len, ours.vocabulary))
+    made = [ours.decode([token]) for token in range(256, 300)]
+    longest = sorted(made, key=len, reverse=True)
+    for name, between, expected in [
+        ("tokens", "|", ours.pieces(new[:400], cut)),
+        ("merges", " ", made[:40]),
+        ("longest", " ", longest[:24]),
+    ]:
+        assert shown[name] == between.join(
+            token.replace(" ", "·").replace("\n", "↵") for token in expected
+        )
 
 
 def test_bytes_alone_join_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,6 +328,8 @@ def test_bytes_alone_join_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(bpe, "text", lambda name: told)
     numbers = train(Config(**vars(TINY) | {"size": 256}), quiet(tmp_path))
     assert numbers["bytes_a_token"] == 1
+    told = json.loads((tmp_path / "result.json").read_text())["said"]
+    assert told["merges"] == told["longest"] == "none"
 
 
 @pytest.mark.training

@@ -25,6 +25,7 @@ from papers.language.induction_heads import (
     losses,
     on_the_one_before,
     prefix_matching,
+    report,
     sequences,
     train,
     without,
@@ -99,8 +100,15 @@ def test_outputs_and_gradients_are_those_of_torch(layers: int) -> None:
     torch.testing.assert_close(*grads)
 
 
+def test_symbols_and_places_start_small() -> None:
+    model = AttentionOnly(Config(symbols=64, context=64))
+    for part in (model.tokens, model.positions):
+        assert part.weight.std().item() == pytest.approx(0.3, abs=0.02)
+
+
 def test_smeared_keys() -> None:
     keys, x = SmearedKeys(6, 3).double(), randn(2, 5, 6)
+    assert keys.mix.tolist() == [0, 0, 0]
     keys.mix.data = torch.tensor([0.0, 50.0, -1.0], dtype=torch.float64)
     plain = F.linear(x, keys.weight)
     made = keys(x)
@@ -150,6 +158,8 @@ def test_copying_is_counted() -> None:
     model = AttentionOnly(replace(TINY, width=14, symbols=7))
     layer = list(model.attentions())[-1]
     with torch.no_grad():
+        # The norm of another layer has no part in it.
+        model.norms[0].weight.zero_()
         # Symbols are apart; one head passes on what it sees, the other turns its sign.
         model.tokens.weight.copy_(torch.eye(7).repeat(1, 2))
         model.logits.weight.copy_(torch.eye(7).repeat(1, 2))
@@ -163,11 +173,12 @@ def test_copying_is_counted() -> None:
 
 
 class Oracle(nn.Module):
-    """Knows what repeats, and says so."""
+    """Knows what repeats, and says so. That it begins to, it is sure to be wrong about."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         period = int((tokens[0, 1:] == tokens[0, 0]).nonzero()[0]) + 1
         logits = torch.zeros(*tokens.shape, 7)
+        logits[:, period - 1] = -20 * F.one_hot(tokens[:, 0], 7)
         for t in range(period, tokens.shape[1] - 1):
             logits[:, t] = 20 * F.one_hot(tokens[:, t + 1 - period], 7)
         return logits
@@ -249,6 +260,32 @@ def test_training_is_this_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     picture = shown["heads"]
     assert picture.shape[-2] >= 2 * 4 * 12
     assert picture.shape[-1] >= 2 * 4 * 12
+
+
+def test_the_report_is_of_the_last_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(TINY, layers=3)
+    model, (tokens, periods) = AttentionOnly(config), sequences(config, 4)
+    seen, sheets = model.patterns(tokens), list[tuple[Tensor, int]]()
+
+    def scores(weights: Tensor, periods: Tensor) -> Tensor:
+        torch.testing.assert_close(weights, seen[-1])
+        return torch.tensor([0.2, 0.7])
+
+    def grid(maps: Tensor, columns: int) -> Tensor:
+        sheets.append((maps, columns))
+        return maps[:1]
+
+    monkeypatch.setattr(induction_heads, "prefix_matching", scores)
+    monkeypatch.setattr(induction_heads, "copying", lambda model: torch.tensor([0.9, 0.1]))
+    monkeypatch.setattr(induction_heads, "grid", grid)
+    numbers = report(Run(config, quiet(tmp_path)), model, tokens, periods, [(0, -1.0, 0.5)])
+    # The best head need not be the best copier.
+    assert numbers["copying"] == pytest.approx(0.1)
+    assert numbers["best_out"] == losses(without(model, 1), tokens, periods)[0]
+    ((maps, columns),) = sheets
+    assert columns == 2
+    assert maps.shape == (6, 48, 48)
+    torch.testing.assert_close(maps[:, ::4, ::4], torch.cat([weights[0] for weights in seen]))
 
 
 SMALL = Config(

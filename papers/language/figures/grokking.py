@@ -55,5 +55,5 @@ def draw() -> Sheet:
     mean = made[[k - 1 for k, _ in CHOSEN]].mean(0)
     axes.curve(sheet, [(float(d), mean[d % P].item()) for d in places], "idea")
     with sheet.link("what-the-network-has-found"):
-        sheet.text("their mean", axes.place(0.5, 0.98), "name", "start")
+        sheet.text("their mean", axes.place(0.5, 1.2), "name", "start")
     return sheet
