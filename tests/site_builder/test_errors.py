@@ -75,14 +75,16 @@ WRONG: dict[str, tuple[str | bytes, list[tuple[int, str]]]] = {
     "notation": (
         'r"""\n---\ntitle: x\nsummary: y\n'
         'notation:\n  m: m\n  \'\\frac{\': n\n---\n"""\nm = n = 1\n',
-        [(7, "notation: \\frac{")],
+        [(7, "notation: \\frac{"), (6, "no formula has m;"), (7, "no formula has \\frac{;")],
     ),
     "dead_symbol": (
         'r"""\n---\ntitle: x\nsummary: y\n'
         'notation: {m: mean, s: S, w: f.w,\n  x: size}\n---\n'
         '| size | meaning |\n|--|--|\n| `S` | it |\n"""\n'
         'meant = 1  # (S,)\ndef f(w):\n    return "mean"\n\n\ndef size(): pass\n',
-        [(5, "notation: m: no name in the code and no size is called 'mean'; the nearest is")],
+        [(5, "notation: m: no name in the code and no size is called 'mean'; the nearest is"),
+         (5, "no formula has m;"), (5, "no formula has s;"), (5, "no formula has w;"),
+         (6, "no formula has x;")],
     ),
     "levels": (
         HEAD + '## A\n\n#### B\n\n```\n# no heading\n```\n"""\n\ndef f():\n'

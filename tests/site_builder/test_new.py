@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import urllib.request
 from pathlib import Path
 from urllib.error import URLError
 
@@ -133,7 +132,7 @@ def test_what_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(address)
         return io.BytesIO(ENTRY.encode())
 
-    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    monkeypatch.setattr(new, "urlopen", answer)
     assert new.fetch("1412.6980") == {"title": "A title", "authors": ["A B", "C D"], "year": 2014}
     assert asked == ["https://export.arxiv.org/api/query?id_list=1412.6980"]
 
@@ -144,11 +143,11 @@ def test_what_cannot_be_fetched(
     def refuse(address: str, timeout: float) -> io.BytesIO:
         raise URLError("no network")
 
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(new, "urlopen", refuse)
     words = ["deep/adam", "--arxiv", "1412.6980", "--fetch", "--source", str(tree(FILES))]
     assert new.main(words) == 1
     assert capsys.readouterr().err.startswith("site-builder: arxiv.org does not answer")
     empty = b'<feed xmlns="http://www.w3.org/2005/Atom"/>'
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: io.BytesIO(empty))
+    monkeypatch.setattr(new, "urlopen", lambda *_, **__: io.BytesIO(empty))
     assert new.main(words) == 1
     assert capsys.readouterr().err == "site-builder: arxiv.org knows no 1412.6980; mend --arxiv\n"

@@ -37,7 +37,7 @@ def ratios(sheet: Sheet) -> None:
             arrow(sheet, (x, 20), (x, 30), (x + side, 30), found.top)
             arrow(sheet, found.bottom, (x + side, 104), ratio.left if side < 0 else ratio.right)
         arrow(sheet, ratio.bottom, (x, 146), end)
-    sheet.text("log-ratio", (30, 122), "note")
+    sheet.text("log-ratio", (36, 122), "note")
     times = block(sheet, "plain", "beta", (180, 186), 60, 24)
     down(sheet, gap, times)
     loss = block(sheet, "softmax", "preference_loss", (180, 226), 146, 26, link="preferences")

@@ -62,7 +62,7 @@ def mixture() -> Mixture:
 def panel(sheet: Sheet, x: float, y: float, temperature: float) -> None:
     cold = mixture().tempered(temperature)
     weights = cold.weights[0].exp().tolist()
-    with sheet.link("temperature"), sheet.group("attention"):
+    with sheet.group("attention"):
         for j, weight in enumerate(weights):
             # One and a half deviations around its middle.
             a, b = cold.deviation[0, j].tolist()
@@ -85,7 +85,8 @@ def panel(sheet: Sheet, x: float, y: float, temperature: float) -> None:
             sheet.add("circle", class_="dot", cx=x + dx, cy=y + dy, r=1.6)
     with sheet.group("wire"):
         sheet.add("circle", class_="tip", cx=x, cy=y, r=3.0)
-    sheet.text(f"τ = {temperature:g}", (x, y + 72), "size")
+    with sheet.link("temperature"):
+        sheet.text(f"τ = {temperature:g}", (x, y + 72), "size")
 
 
 def draw() -> Sheet:
