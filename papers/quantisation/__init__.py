@@ -1,0 +1,14 @@
+r"""
+---
+title: Quantisation
+summary: Keep a trained model in a few bits a weight, and lose next to nothing of what it says.
+family: practice
+---
+
+# Quantisation
+
+A model that writes one token loads all of its weights for it. Weights of 16 bits fill the memory of
+a machine and the time of a token, and trained weights need nowhere near 16 bits: half of them are
+noise to what the model says. The papers here keep each weight as a small whole number, of which a
+few share a scale, and differ in what they do about the few numbers that will not fit.
+"""
