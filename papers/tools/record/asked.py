@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from papers.common.errors import UserError
 from site_builder.problem import Problem
 from site_builder.read.document import Document, read_document
-from site_builder.read.settings import read_settings
+from site_builder.read.settings import Settings, read_settings
 from site_builder.read.source import Source, decode
 from site_builder.results.record import fingerprints, planned, read_runs, record_path
 
@@ -60,14 +61,28 @@ def read(path: Path) -> Paper:
 
 
 def document_of(path: Path, required: bool = True) -> Document | Problem:
-    source = decode(path.as_posix(), path.read_bytes())
+    return understood(path.as_posix(), path.read_bytes(), required)
+
+
+# All ask about what they import: as long as the bytes are the same, so is the answer.
+@lru_cache(maxsize=1024)
+def understood(path: str, data: bytes, required: bool) -> Document | Problem:
+    source = decode(path, data)
     return read_document(source, frozenset(), required) if isinstance(source, Source) else source
 
 
+@lru_cache(maxsize=16)
+def settings_of(root: Path, table: bytes) -> Settings:
+    settings, _ = read_settings(root)
+    return settings
+
+
 def imported(path: str) -> Document | None:
-    settings, _ = read_settings(Path())
-    known = Path(path).is_file() and not settings.is_shared(path)
-    found = document_of(Path(path)) if known else None
+    if not Path(path).is_file():
+        return None
+    table = Path("pyproject.toml")
+    settings = settings_of(Path.cwd(), table.read_bytes() if table.is_file() else b"")
+    found = None if settings.is_shared(path) else document_of(Path(path))
     return found if isinstance(found, Document) else None
 
 

@@ -42,7 +42,8 @@ def place(point: torch.Tensor) -> Point:
 
 def plane(sheet: Sheet) -> None:
     across, down = (int(side * UNIT / PIXEL) for side in SIZE)
-    x, y = ((torch.arange(count) + 0.5) * PIXEL / UNIT for count in (across, down))
+    # Not quite the middles: no place is as far from one entry as from another, to the last bit.
+    x, y = ((torch.arange(count) + 0.49) * PIXEL / UNIT for count in (across, down))
     grid = torch.stack([x.expand(down, -1), y[:, None].expand(-1, across)], -1)
     codes = closest(grid, BOOK)
     picture(sheet, (LEFT, TOP), SHADES[codes].tolist(), PIXEL)
