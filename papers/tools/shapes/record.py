@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO
 
@@ -52,15 +52,24 @@ def examples(path: Path) -> list[str]:
     folder = ROOT / "tests" / path.parent.relative_to(ROOT / "papers")
     while not folder.is_dir():
         folder = folder.parent
-    found = []
-    for file in sorted(folder.glob("test_*.py")):
-        for test in ast.parse(file.read_bytes()).body:
-            if not isinstance(test, ast.FunctionDef):
-                continue
-            text = ast.unparse(test)
-            if "check_shapes(" in text and path.name in text:
-                found.append(f"{file.relative_to(ROOT).as_posix()}::{test.name}")
-    return found
+    return [
+        f"{file.relative_to(ROOT).as_posix()}::{name}"
+        for file in sorted(folder.glob("test_*.py"))
+        for name, text in checking(file.read_bytes())
+        if path.name in text
+    ]
+
+
+# Each of a topic's papers asks all of its tests.
+@lru_cache(maxsize=256)
+def checking(data: bytes) -> list[tuple[str, str]]:
+    """The tests of a file that check shapes, each with its code, less the comments."""
+    tests = (each for each in ast.parse(data).body if isinstance(each, ast.FunctionDef))
+    lines = data.decode().splitlines()
+    within = ((test, lines[test.lineno - 1 : test.end_lineno]) for test in tests)
+    found = [test for test, own in within if any("check_shapes(" in line for line in own)]
+    texts = ((test.name, ast.unparse(test)) for test in found)
+    return [(name, text) for name, text in texts if "check_shapes(" in text]
 
 
 def located(given: Path) -> Path:
