@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -130,55 +129,6 @@ def test_every_page_is_reached_from_the_front(site: Path) -> None:
         links = re.findall(r'href="([^"#?:]+\.html)', (site / name).read_text())
         waiting += [(folder / link).resolve().relative_to(site).as_posix() for link in links]
     assert set(pages(site)) - seen == {"404.html"}
-
-
-@pytest.fixture
-def everything(browser: Browser, address: str, site: Path) -> Iterator[tuple[list[str], list[str]]]:
-    """What all pages ask for, and what the browser complains of."""
-    context = browser.new_context()
-    page = context.new_page()
-    asked: list[str] = []
-    said: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: said.append(f"{page.url}: {message.text}"))
-    page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
-    for name in pages(site):
-        page.goto(address + name)
-    yield asked, said
-    context.close()
-
-
-def test_nothing_is_asked_of_others_and_nothing_fails(
-    everything: tuple[list[str], list[str]], address: str
-) -> None:
-    asked, said = everything
-    assert len(asked) > 50
-    assert [url for url in asked if not url.startswith((address, "data:"))] == []
-    assert said == []
-
-
-def test_the_page_never_scrolls_sideways(browser: Browser, address: str, site: Path) -> None:
-    """In one theme: colours take no room."""
-    page = visit(browser, address, 380)
-    for name in pages(site):
-        page.goto(address + name, wait_until="domcontentloaded")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 380, name
-    page.context.close()
-
-
-def test_code_fits_its_column(browser: Browser, address: str, site: Path) -> None:
-    """At 1280 px a line of the house length is seen whole."""
-    page = visit(browser, address, 1280)
-    for name in pages(site):
-        page.goto(address + name, wait_until="domcontentloaded")
-        longest = page.evaluate(
-            """[...document.querySelectorAll('.code pre')]
-               .filter(p => p.scrollWidth > p.clientWidth + 1)
-               .map(p => [...p.querySelectorAll('.l')].map(l => l.textContent.length))
-               .map(lengths => Math.max(...lengths))"""
-        )
-        assert all(length > 100 for length in longest), (name, longest)
-    page.context.close()
 
 
 def test_prose_is_level_with_its_code(browser: Browser, address: str) -> None:
