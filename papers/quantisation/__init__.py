@@ -11,4 +11,7 @@ A model that writes one token loads all of its weights for it. Weights of 16 bit
 a machine and the time of a token, and trained weights need nowhere near 16 bits: half of them are
 noise to what the model says. The papers here keep each weight as a small whole number, of which a
 few share a scale, and differ in what they do about the few numbers that will not fit.
+
+- [GPTQ](gptq.py): weights are rounded one column after the other, and those to come make up for
+  each error.
 """
