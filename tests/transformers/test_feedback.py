@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from papers.transformers.memory.feedback import (
 )
 from papers.transformers.memory.transformer_xl import RelativeAttention, Stack
 from papers.transformers.transformer import sinusoids
-from tests.given import quiet, randn
+from tests.given import quiet, randn, watched
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -96,6 +97,9 @@ def test_the_memory_vector_is_a_mean_of_layers() -> None:
     torch.testing.assert_close(m, torch.einsum("l,blc->bc", shares, states))
     only = memory_vector(states, torch.tensor([0.0, 0.0, 99.0, 0.0]).double())
     torch.testing.assert_close(only, states[:, 2])
+    # A new model takes the plain mean.
+    start = FeedbackTransformer(C, H, 3).mixture.double()
+    torch.testing.assert_close(memory_vector(states, start), states.mean(1))
 
 
 def test_it_is_causal_and_remembers_everything() -> None:
@@ -209,6 +213,7 @@ def test_the_model_has_what_it_is_told(memory: str) -> None:
         assert len(model.body.layers) == 3
         x = model.body(x)
     torch.testing.assert_close(model(moves), model.place(x))
+    assert [m.heads for m in model.modules() if isinstance(m, RelativeAttention)] == [3] * 3
 
 
 def test_what_is_measured() -> None:
@@ -220,8 +225,10 @@ def test_what_is_measured() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.weight = nn.Parameter(torch.zeros(1))
+            self.seen = 0
 
         def forward(self, moves: Tensor) -> Tensor:
+            self.seen = len(moves)
             at, said = torch.full((len(moves),), 2), []
             for move in moves.T:
                 at = (at + 2 * move - 1).clamp(0, 3)
@@ -232,12 +239,19 @@ def test_what_is_measured() -> None:
     numbers, told = evaluate(Walks(), config, 20)
     assert numbers == pytest.approx({"accuracy": 6 / 8, "late": 1 / 2})
     moves, places, said, right = (line.split() for line in told.splitlines())
-    assert set(moves[1]) <= {"<", ">"}
+    at = 2
+    for move, place in zip(moves[1], places[1], strict=True):
+        at = min(3, max(0, at + {"<": -1, ">": 1}[move]))
+        assert place == str(at)
     assert places[1][1:-1] == said[1][1:-1]
     assert right == ["right", "100%", "0%"]
+    walker = Walks()
+    evaluate(walker, config)
+    assert walker.seen == 500
 
 
-def test_training_is_the_plain_loop(tmp_path: Path) -> None:
+def test_training_is_the_plain_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = watched(monkeypatch)
     config = replace(TINY, steps=4, lr=0.02)
     numbers = train(config, quiet(tmp_path, seed=4))
     torch.manual_seed(4)
@@ -251,7 +265,13 @@ def test_training_is_the_plain_loop(tmp_path: Path) -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    assert numbers == pytest.approx(evaluate(model, config)[0], abs=2e-3)
+        assert watch.losses["loss"][step] == pytest.approx(loss.item(), abs=1e-4)
+    found, told = evaluate(model, config)
+    assert numbers == pytest.approx(found, abs=2e-3)
+    shown = json.loads((tmp_path / "result.json").read_text())["said"]["walk"]
+    # Rounding may change what the model says.
+    assert shown.splitlines()[:2] == told.splitlines()[:2]
+    assert watch.loops == [(4, ["model", "optimizer", "schedule"])]
 
 
 @pytest.mark.training

@@ -31,6 +31,7 @@ from papers.transformers.functional import (
     ensemble,
     hessian_product,
     lengths,
+    look,
     mean_loss,
     mixed,
     noise_scale,
@@ -42,7 +43,7 @@ from papers.transformers.functional import (
     train,
 )
 from papers.transformers.gpt2 import GPT2, save_pretrained
-from tests.given import quiet, randn
+from tests.given import quiet, randn, watched
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -191,6 +192,15 @@ def test_curvature_of_a_parabola() -> None:
     mean = (drawn.square() * torch.tensor([3.0, 1, 8])).sum() / drawn.square().sum()
     first = sharpness(loss, weights, torch.Generator().manual_seed(1), turns=1)
     assert first.item() == pytest.approx(mean.item())
+    # Where it bends most downwards, it is that number, with its sign.
+    down = sharpness(lambda w: 0.25 * loss(w) - 6 * w["y"].square().sum(), weights, chance)
+    assert down.item() == pytest.approx(2 - 12)
+    # There are twenty turns, and one less is not the same where two curvatures are near.
+    twenty = [
+        sharpness(lambda w: 4 * w["x"].square().sum() + 5 * w["y"].square().sum(), weights, g, *n)
+        for g, n in ((torch.Generator().manual_seed(2), n) for n in ((), (20,), (19,)))
+    ]
+    assert twenty[0] == twenty[1] != twenty[2]
 
 
 # Ensembles
@@ -214,6 +224,7 @@ def test_models_trained_at_once_are_those_trained_one_by_one(
     monkeypatch.setattr(functional, "times", lambda *given: {})
     shown: dict[str, Any] = {}
     monkeypatch.setattr(Run, "show", lambda run, name, what: shown.update({name: what}))
+    watch = watched(monkeypatch)
     config = replace(TINY, steps=4, lr=0.02)
     numbers = train(config, quiet(tmp_path, seed=4))
     torch.manual_seed(4)
@@ -229,12 +240,16 @@ def test_models_trained_at_once_are_those_trained_one_by_one(
     optimizers = [torch.optim.Adam(model.parameters()) for model in models]
     for step in range(4):
         x = cuttings(tokens[:cut], 3, T + 1, chance)
+        before_step = []
         for model, optimizer in zip(models, optimizers, strict=True):
             optimizer.param_groups[0]["lr"] = 0.02 * min(1, 2 * (1 - step / 4))
             loss = F.cross_entropy(model(x[:, :-1]).transpose(1, 2), x[:, 1:])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            before_step.append(loss.item())
+        assert watch.losses["loss"][step] == pytest.approx(sum(before_step) / 3, abs=1e-4)
+    assert watch.loops == [(4, ["optimizer", "schedule", "weights"])]
     with torch.no_grad():
         losses = [F.cross_entropy(m(held[:, :-1]).transpose(1, 2), held[:, 1:]) for m in models]
         assert numbers["member"] == pytest.approx(torch.stack(losses).mean().item(), abs=1e-4)
@@ -260,14 +275,36 @@ def test_what_is_timed_is_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(functional, "take_turns", record)
     monkeypatch.setattr(functional, "TURNS", 3)
+    monkeypatch.setattr(functional, "TIMED", 10)
+    asked: list[Any] = []
+    monkeypatch.setattr(functional, "grad", lambda loss: asked.append(loss) or grad(loss))
     models, words = [module() for _ in range(3)], texts(12)
     assert times(LOSS, ensemble(models), words) == {
         "models_at_once": 4.0,
         "examples_at_once": 4.0,
     }
-    for pair, many in ((pairs[0], 3), (pairs[3], 12)):
-        assert len(pair.ours()) == many
-        torch.testing.assert_close(pair.ours(), pair.theirs())
+    for pair, many in ((pairs[0], 3), (pairs[3], 10)):
+        asked.clear()
+        ours = pair.ours()
+        # Ours is the single call, and theirs the loop.
+        assert len(asked) == 1
+        theirs = pair.theirs()
+        assert len(asked) == 1 + many
+        assert len(ours) == many
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_every_sixteenth_length_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shown: dict[str, Any] = {}
+    monkeypatch.setattr(Run, "show", lambda run, name, what: shown.update({name: what}))
+    characters = Characters.fit("abcdefg")
+    words = torch.arange(40)[:, None] % 7
+    look(Run(TINY, quiet(tmp_path)), torch.arange(39.0, -1.0, -1.0), words, characters)
+    assert shown == {
+        "shortest gradient": "'e'",
+        "longest gradient": "'a'",
+        "lengths": "0.00, 16.00, 32.00",
+    }
 
 
 @pytest.mark.training

@@ -6,13 +6,13 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
-from torch import Tensor
+from torch import Tensor, nn
 
 from papers.common.data import Characters
 from papers.tools.shapes import check_shapes
@@ -48,7 +48,12 @@ def store() -> Datastore:
 
 
 def model(width: int = 12) -> GPT2:
-    return GPT2(replace(TINY, width=width), V).double()
+    """No two of its norms are alike."""
+    made = GPT2(replace(TINY, width=width), V).double()
+    for weight in made.parameters():
+        if weight.dim() == 1:
+            nn.init.normal_(weight, mean=0.5)
+    return made
 
 
 # Parity
@@ -213,6 +218,12 @@ def test_what_was_found_is_told() -> None:
     assert lines[1] == "  0.0 abcd⏎e|f"
     assert lines[4] == f"{'':6}abcd⏎ef|a"
     assert lines[5] == "  0.0 abcd⏎ef|a"
+    # Of a longer context the last 36 characters are there.
+    longer = similar(stored, stored, [3], 3 * "0123456789ABCDE", words).split("\n")
+    assert longer[0] == f"{'':6}01234567|8"
+    far = replace(stored, ends=stored.ends + 32)
+    shown = similar(far, stored, [3], 3 * "0123456789ABCDE", words).split("\n")[0]
+    assert shown == f"{'':6}456789ABCDE0123456789ABCDE0123456789|A"
 
 
 # Training
@@ -224,7 +235,10 @@ def test_everything_is_measured_with_the_right_store(
 ) -> None:
     words = {"manual": "abcdefg" * 60 + "gfedcba" * 20, "source": "aabbccdd" * 60 + "gab" * 35}
     monkeypatch.setattr(knn_lm, "texts", lambda: words)
-    config = replace(TINY, learn=learn, steps=6, lr=0.01, warmup=0.5)
+    compared: list[Any] = []
+    monkeypatch.setattr(knn_lm, "similar", lambda *given: compared.append(given) or similar(*given))
+    # Of the 48 places that are held out, 32 are asked about.
+    config = replace(TINY, learn=learn, steps=6, lr=0.01, warmup=0.5, asked=32)
     numbers = train(config, quiet(tmp_path, seed=3))
     said = json.loads((tmp_path / "result.json").read_text())["said"]
 
@@ -233,7 +247,7 @@ def test_everything_is_measured_with_the_right_store(
     ours = GPT2(config, 7)
     plain.train(ours, letters.encode(words[learn][: cut[learn]]), 8, 3, steps=6, rise=3, lr=0.01)
     past = {k: read(ours, letters.encode(x[: cut[k]]), 400) for k, x in words.items()}
-    asked = {k: read(ours, letters.encode(x[cut[k] :]), 160) for k, x in words.items()}
+    asked = {k: read(ours, letters.encode(x[cut[k] :]), 32) for k, x in words.items()}
     other = {"manual": "source", "source": "manual"}[learn]
 
     def found(name: str, of: str) -> knn_lm.Found:
@@ -257,6 +271,7 @@ def test_everything_is_measured_with_the_right_store(
         assert row == pytest.approx(line, abs=3e-3)
     behind = words[learn][cut[learn] :]
     places = [len(asked[learn].keys) * i // 5 for i in range(5)]
+    assert compared[0][2:] == (places, behind, words[learn])
     told = similar(asked[learn], past[learn], places, behind, words[learn]).split("\n")
     shown = said["neighbours"].split("\n")
     assert len(shown) == 20

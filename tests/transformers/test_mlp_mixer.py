@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from papers.common import UserError
+from papers.common.batches import Batches
 from papers.common.data import digits
+from papers.common.distributed import World
 from papers.tools.shapes import check_shapes
 from papers.transformers.bert import rate
 from papers.transformers.mixing import mlp_mixer
@@ -112,8 +115,9 @@ def test_equal_weights() -> None:
     ours, control = Mixer(Config(), 8, 1, 10), ViT(ViTConfig(layers=2, width=64, patch=2), 8, 1, 10)
     assert count(ours) == pytest.approx(count(control), rel=0.01)
     with torch.device("meta"):
-        sizes = [round(count(Mixer(size, 224, 3, 1000)) / 1e6, 1) for size in SIZES.values()]
-    assert sizes == [18.5, 59.9, 208.2]
+        sizes = [count(Mixer(size, 224, 3, 1000)) for size in SIZES.values()]
+    # To the last one: norms have weights, and each product has a bias.
+    assert sizes == [18_528_264, 59_880_472, 208_196_168]
 
 
 def test_the_network_along_patches_grows_with_their_number_alone() -> None:
@@ -174,12 +178,14 @@ def test_a_model_in_the_same_order_computes_the_same() -> None:
 # Training
 
 
-@pytest.mark.parametrize("changed", [{}, {"model": "vit"}, {"shuffle": "pixels"}])
+@pytest.mark.parametrize(
+    "changed", [{}, {"model": "vit"}, {"shuffle": "pixels"}, {"shuffle": "patches", "patch": 4}]
+)
 def test_training_is_the_plain_loop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
 ) -> None:
     told = watched(monkeypatch)
-    config = replace(TINY, steps=8, lr=0.01, **changed)  # type: ignore[arg-type]
+    config = replace(TINY, steps=8, lr=0.01, **changed)
     seen = []
     original = mlp_mixer.evaluate
     monkeypatch.setattr(
@@ -191,7 +197,7 @@ def test_training_is_the_plain_loop(
     if isinstance(model, ViT):
         assert (len(model.blocks), model.patch, model.norm.weight.numel()) == (2, 2, 12)
     test = digits("test")
-    expected = shuffled(test.images[:, None], config.shuffle, 2)
+    expected = shuffled(test.images[:, None], config.shuffle, config.patch)
     assert torch.equal(images, expected)
     assert torch.equal(labels, test.labels)
     right = (model(images).argmax(-1) == labels).float().mean().item()
@@ -201,6 +207,30 @@ def test_training_is_the_plain_loop(
     assert told.loops == [(8, ["model", "optimizer", "schedule"])]
     assert list(tmp_path.rglob("mixing.png")) or isinstance(model, ViT)
     assert told.losses["loss"][0] == pytest.approx(math.log(10), abs=1e-4) or changed.get("model")
+    assert told.losses["loss"] == pytest.approx(plain_losses(config), rel=1e-3)
+
+
+def plain_losses(config: Config) -> list[float]:
+    """Of eight steps from the seed 2, on the digits to learn from."""
+    torch.manual_seed(2)
+    model: nn.Module = Mixer(config, 8, 1, 10)
+    if config.model == "vit":
+        model = ViT(ViTConfig(layers=2, width=12, patch=2), 8, 1, 10)
+    known = digits("train")
+    images = shuffled(known.images[:, None], config.shuffle, config.patch)
+    batches = Batches((images, known.labels), 5, torch.device("cpu"), World(), 2, 1)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.1)
+    losses = []
+    for step in range(8):
+        optimizer.param_groups[0]["lr"] = 0.01 * rate(step, 8)
+        x, y = batches[step]
+        loss = -model(x).log_softmax(1)[range(5), y].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
 
 
 def test_the_learning_rate_rises_and_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,15 +250,23 @@ def test_units_are_drawn_between_their_extremes() -> None:
     model = Mixer(TINY, 8, 1, 10)
     with torch.no_grad():
         model.layers[0].tokens.up.weight.zero_()
-        model.layers[0].tokens.up.weight[0, 5] = 1.0
+        model.layers[0].tokens.up.weight[0, 6] = 1.0
         model.layers[0].tokens.up.weight[0, 0] = -1.0
     picture = units(model)
     # 7 tiles of 40 by 40 pixels for 4 by 4 places, behind a gap of 4.
     assert picture.shape[-2:] == (3 * 44 + 4, 3 * 44 + 4)
     first = picture[0, 4:44, 4:44]
-    assert first[10:20, 10:20].min() == 1
+    assert first[10:20, 20:30].min() == 1
     assert first[:10, :10].max() == 0
     assert first[20:].unique().tolist() == [0.5]
+    # Black and white are of all units together: the second is as grey as its weights are small.
+    assert picture[0, 4:44, 48:88].unique().tolist() == [0.5]
+    # Of many units the first 32 are drawn, in six columns.
+    many = units(Mixer(replace(TINY, among_patches=50), 8, 1, 10))
+    assert many.shape[-2:] == (6 * 44 + 4, 6 * 44 + 4)
+    last = many[0, -24]
+    assert last[53] != 0.5
+    assert last[97:].unique().tolist() == [0.5]
 
 
 @pytest.mark.training
