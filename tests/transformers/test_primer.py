@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -285,8 +284,15 @@ def test_training_is_the_plain_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(primer.time, "process_time", lambda: float(next(ticks)))
     sizes = Config(layers=1, heads=2, width=16, context=16, batch=4, every=5)
     config = replace(sizes, steps=12, lr=6e-3, warmup=0.25)
+    seen = plain.watch(monkeypatch)
     numbers = train(config, quiet(tmp_path, seed=3))
-    result = json.loads((tmp_path / "result.json").read_text())
+    assert seen.parts == {"model", "optimizer", "schedule"}
+    (optimizer,) = seen.optimizers
+    matrices, vectors = optimizer.param_groups
+    assert {weight.dim() for weight in matrices["params"]} == {2}
+    assert {weight.dim() for weight in vectors["params"]} == {1}
+    assert [group["weight_decay"] for group in (matrices, vectors)] == [0.1, 0]
+    assert matrices["betas"] == vectors["betas"] == (0.9, 0.95)
     assert numbers["steps_to"] == numbers["seconds_to"] == 7
 
     tokens = torch.tensor(["\nabcd".index(letter) for letter in words])
@@ -310,13 +316,13 @@ def test_training_is_the_plain_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert target == 2.0
     assert [step for step, _ in losses] == [0, 5, 10]
     assert [loss for _, loss in losses] == pytest.approx(looks, abs=1e-3)
-    assert result["series"]["held_out"]["values"] == pytest.approx(looks[1:], abs=1e-3)
+    assert seen.logged["held_out"] == pytest.approx(looks[1:], abs=1e-3)
     assert numbers["validation_loss"] == pytest.approx(gpt2.held_out(model, kept), abs=1e-3)
     assert numbers["validation_loss"] > gpt2.held_out(model, trained) + 0.05
     law = LogitsProcessorList([TemperatureLogitsWarper(0.8), TopPLogitsWarper(0.95)])
     told = plain.write(model, kept[:8], 300, 16, law, 3)
-    assert result["said"]["prompt"] == words[990:998]
-    assert plain.agree(result["said"]["continuation"], "".join("\nabcd"[t] for t in told), 50)
+    assert seen.shown["prompt"] == words[990:998]
+    assert plain.agree(str(seen.shown["continuation"]), "".join("\nabcd"[t] for t in told), 50)
 
 
 @pytest.mark.training
