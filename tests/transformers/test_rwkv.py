@@ -324,6 +324,8 @@ def test_both_models_have_about_as_many_weights() -> None:
     assert theirs / ours == pytest.approx(0.98, abs=0.01)
     assert isinstance(models[1], GPT2)
     assert models[1].config == gpt2.Config(2, 2, 50, 64)
+    short = build(replace(Config(), transformer=True, context=32), 100)
+    assert short.config == gpt2.Config(2, 2, 50, 32)
 
 
 @pytest.mark.parametrize("more", [{}, {"transformer": True}])
@@ -345,6 +347,7 @@ def test_training_is_the_plain_loop(
     config = replace(TINY, steps=30, lr=0.01, **more)
     numbers = train(config, quiet(tmp_path, seed=4))
     assert told.clips == {1.0}
+    assert told.decays == {0}
     assert told.loops == [(30, ["model", "optimizer", "schedule"])]
     characters = Characters.fit(words)
     tokens = characters.encode(words)
