@@ -193,8 +193,8 @@ def test_curvature_of_a_parabola() -> None:
     first = sharpness(loss, weights, torch.Generator().manual_seed(1), turns=1)
     assert first.item() == pytest.approx(mean.item())
     # Where it bends most downwards, it is that number, with its sign.
-    down = sharpness(lambda w: 0.25 * loss(w) - 6 * w["y"].square().sum(), weights, chance)
-    assert down.item() == pytest.approx(2 - 12)
+    down = sharpness(lambda w: 0.25 * loss(w) - 1.625 * w["y"].square().sum(), weights, chance)
+    assert down.item() == pytest.approx(-1.25)
     # There are twenty turns, and one less is not the same where two curvatures are near.
     twenty = [
         sharpness(lambda w: 4 * w["x"].square().sum() + 5 * w["y"].square().sum(), weights, g, *n)
