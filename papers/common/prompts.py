@@ -106,14 +106,14 @@ def complete(
     folder: str | Path,
     prompts: Sequence[str],
     write: Callable[[Tensor], Iterator[int]],
-    context: int,
+    context: int | None,
 ) -> None:
     r"""
     ## One prompt after the other
 
     `write` gets the tokens of a prompt, `(T,)`, at most `context` of them, and yields what follows.
-    Each piece of text is printed as soon as it is certain: a letter may take several tokens, and
-    which one it is shows with the last.
+    A recurrent model has no such limit, which `None` says. Each piece of text is printed as soon as
+    it is certain: a letter may take several tokens, and which one it is shows with the last.
     """
     from tokenizers.decoders import DecodeStream
 
@@ -122,7 +122,7 @@ def complete(
     for prompt, start in zip(prompts, starts, strict=True):
         if not start:
             raise UserError("the prompt is empty: give at least one word")
-        if len(start) > context:
+        if context is not None and len(start) > context:
             raise UserError(
                 f"the prompt {prompt[:20]!r} has {len(start)} tokens, and the model reads at most "
                 f"{context}: give a shorter one"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from scipy.signal import cont2discrete
 from torch import Tensor, nn
 from transformers import MambaConfig, MambaForCausalLM
 
+from papers.common.prompts import Writing
 from papers.tools.shapes import check_shapes
 from papers.transformers.linear_time import mamba
 from papers.transformers.linear_time.mamba import (
@@ -100,11 +102,25 @@ def test_a_model_that_computes_something_else_is_refused(
     hub.refused(load_pretrained, tmp_path, other)
 
 
-def test_what_is_written_is_what_transformers_writes(tmp_path: Path) -> None:
-    theirs = published(tmp_path)
-    ours, tokens = load_pretrained(tmp_path).double(), torch.randint(1, V, (B, 4))
-    generated = theirs.generate(tokens, max_new_tokens=6, do_sample=False, eos_token_id=None)
-    assert torch.equal(go_on(ours, tokens, 6), generated[:, 4:])
+def test_generate_is_that_of_transformers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # One that does not say the same word again and again.
+    torch.manual_seed(1)
+    hub.generated(mamba, published(tmp_path).float(), tmp_path, V, capsys)
+
+
+def test_generate_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(tmp_path)
+    hub.commanded(mamba, tmp_path, V, capsys, monkeypatch)
+
+
+def test_a_text_is_drawn_as_if_all_of_it_were_read_anew(tmp_path: Path) -> None:
+    published(tmp_path)
+    ours = load_pretrained(tmp_path)
+    hub.drawn(partial(go_on, ours.read), ours, 99)
 
 
 @pytest.mark.parametrize(("layers", "width", "count"), [(24, 768, 129_135_360), (3, 2560, 0)])
@@ -279,4 +295,4 @@ def test_shape_comments(tmp_path: Path) -> None:
         for selective in (True, False):
             train(replace(TINY, width=36, selective=selective), quiet(tmp_path))
         scan(torch.rand(2, 7, 5, 3), torch.rand(2, 7, 5, 3), torch.rand(2, 5, 3))
-        go_on(Mamba(TINY, V), torch.randint(V, (2, 9)), 2)
+        list(go_on(Mamba(TINY, V).read, torch.randint(V, (9,)), Writing(2), torch.Generator()))

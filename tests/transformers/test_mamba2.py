@@ -17,7 +17,7 @@ from transformers import Mamba2Config, Mamba2ForCausalLM
 from papers.common import UserError
 from papers.tools.shapes import check_shapes
 from papers.transformers.linear_time import mamba2
-from papers.transformers.linear_time.mamba import Mamba, discretise, go_on, recurrence
+from papers.transformers.linear_time.mamba import Mamba, discretise, recurrence
 from papers.transformers.linear_time.mamba2 import (
     Config,
     Mamba2,
@@ -213,12 +213,17 @@ def test_both_ways_to_write_infinity_are_read(tmp_path: Path) -> None:
         torch.testing.assert_close(weights, ours.state_dict(), rtol=0, atol=0)
 
 
-def test_what_is_written_is_what_transformers_writes(tmp_path: Path) -> None:
-    theirs = published(tmp_path)
-    # Their 1 is padding, which they hide.
-    ours, tokens = load_pretrained(tmp_path).double(), torch.randint(2, V, (B, 4))
-    generated = theirs.generate(tokens, max_new_tokens=6, do_sample=False, eos_token_id=None)
-    assert torch.equal(go_on(ours, tokens, 6), generated[:, 4:])
+def test_generate_is_that_of_transformers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.generated(mamba2, published(tmp_path).float(), tmp_path, V, capsys)
+
+
+def test_generate_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(tmp_path)
+    hub.commanded(mamba2, tmp_path, V, capsys, monkeypatch)
 
 
 def test_a_sequence_can_be_read_in_pieces() -> None:

@@ -31,7 +31,6 @@ from papers.transformers.linear_time.rwkv import (
     TimeMixing,
     build,
     chunked,
-    go_on,
     load_pretrained,
     memory,
     nothing,
@@ -218,13 +217,19 @@ def test_a_model_that_computes_something_else_is_refused(
     hub.refused(load_pretrained, tmp_path, other)
 
 
-def test_what_is_written_is_what_transformers_writes(tmp_path: Path) -> None:
-    theirs = published(tmp_path)
-    ours, tokens = load_pretrained(tmp_path).double(), torch.randint(1, V, (1, 4))
-    generated = theirs.generate(tokens, max_new_tokens=7, do_sample=False, eos_token_id=None)
-    # The one likeliest token.
-    told = go_on(ours, tokens[0], Writing(7, top_k=1), torch.Generator())
-    assert list(told) == generated[0, 4:].tolist()
+def test_generate_is_that_of_transformers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # One that does not say the same word again and again.
+    torch.manual_seed(38)
+    hub.generated(rwkv, published(tmp_path).float(), tmp_path, V, capsys)
+
+
+def test_generate_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(tmp_path)
+    hub.commanded(rwkv, tmp_path, V, capsys, monkeypatch)
 
 
 def test_texts_of_a_batch_do_not_mix(tmp_path: Path) -> None:

@@ -134,21 +134,27 @@ length.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from papers.common import Options, Run, main
+from papers.common.limits import chance, check
 from papers.common.names import Names
+from papers.common.prompts import USUAL, Writing, complete
 from papers.common.published import fill, save, settings, tensors
 from papers.normalization.rms_norm import RMSNorm
+from papers.transformers.gpt2 import choose
 
 # Of one block: the last inputs of its convolution, and the states of its channels.
 State = tuple[Tensor, Tensor]
+# Tokens and what a model keeps of those before, into scores and what it keeps now.
+Reader = Callable[[Tensor, Sequence[Any]], tuple[Tensor, Sequence[Any]]]
 
 
 def discretise(delta: Tensor, A: Tensor, b: Tensor, hold: bool) -> tuple[Tensor, Tensor]:
@@ -379,19 +385,21 @@ class Mamba(nn.Module):
 
 
 @torch.no_grad()
-def go_on(model: Mamba, tokens: Tensor, count: int) -> Tensor:
+def go_on(
+    read: Reader, tokens: Tensor, writing: Writing, generator: torch.Generator
+) -> Iterator[int]:
     r"""
     ## Writing
 
-    The likeliest token, again and again. Each costs the same, however long the text has become: a
-    model of attention reads all of its [keys and values](../kv_cache.py) instead.
+    The model reads the prompt, then each token that it has [chosen](../gpt2.py#choosing-a-token).
+    Each costs the same, however long the text has become, and there is no context that could be
+    full. A model of attention reads all of its [keys and values](../kv_cache.py) instead.
     """
-    written, states = [], list[State | None]()
-    for _ in range(count):
-        logits, states = model.read(tokens, states)
-        tokens = logits[:, -1:].argmax(-1)  # (B, 1)
-        written.append(tokens)
-    return torch.cat(written, 1)
+    states: Sequence[Any] = ()
+    for _ in range(writing.count):
+        logits, states = read(tokens[None], states)
+        tokens = choose(logits[0, -1], writing, generator)  # (1,)
+        yield int(tokens)
 
 
 NAMES = Names(
@@ -468,6 +476,31 @@ def save_pretrained(model: Mamba, folder: str | Path) -> None:
     }
     weights = model.state_dict().items()
     save(folder, told, {f"backbone.{NAMES.theirs(name)}": tensor for name, tensor in weights})
+
+
+def write(
+    model: nn.Module, read: Reader, folder: Path, prompts: Sequence[str], writing: Writing
+) -> None:
+    r"""
+    ### Continue a prompt
+
+    [As with GPT-2](../gpt2.py#continue-a-prompt), but a prompt may be as long as one likes.
+    """
+    check(writing)
+    device = writing.place(model)
+
+    def continued(start: Tensor) -> Iterator[int]:
+        return go_on(read, start.to(device), writing, chance(writing.seed))
+
+    complete(folder, prompts, continued, None)
+
+
+def generate(weights: Path, prompt: tuple[str, ...], writing: Writing = USUAL) -> None:
+    r"""
+    `python papers/transformers/linear_time/mamba.py generate --weights FOLDER --prompt "Once"`
+    """
+    model = load_pretrained(weights)
+    write(model, model.read, weights, prompt, writing)
 
 
 def sequences(config: Config, B: int) -> tuple[Tensor, Tensor]:
@@ -558,4 +591,4 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   [arXiv](https://arxiv.org/abs/2403.19887)).
 
 if __name__ == "__main__":
-    main(train)
+    main(train, generate=generate)

@@ -162,10 +162,18 @@ from torch import Tensor, nn
 
 from papers.common import Options, Run, UserError, main
 from papers.common.names import Names
+from papers.common.prompts import USUAL, Writing
 from papers.common.published import fill, save, settings, tensors
 from papers.normalization.rms_norm import RMSNorm
 from papers.transformers.linear_time import mamba
-from papers.transformers.linear_time.mamba import EXPAND, KERNEL, Mamba, State, recurrence
+from papers.transformers.linear_time.mamba import (
+    EXPAND,
+    KERNEL,
+    Mamba,
+    State,
+    recurrence,
+    write,
+)
 
 
 def empty(x: Tensor, b: Tensor) -> Tensor:
@@ -489,6 +497,17 @@ def save_pretrained(model: Mamba2, folder: str | Path) -> None:
     save(folder, told, {f"backbone.{NAMES.theirs(name)}": tensor for name, tensor in weights})
 
 
+def generate(weights: Path, prompt: tuple[str, ...], writing: Writing = USUAL) -> None:
+    r"""
+    ### Continue a prompt
+
+    [As with Mamba](mamba.py#continue-a-prompt):
+    `python papers/transformers/linear_time/mamba2.py generate --weights FOLDER --prompt "Once"`
+    """
+    model = load_pretrained(weights)
+    write(model, model.read, weights, prompt, writing)
+
+
 def recall(config: Config, B: int) -> tuple[Tensor, Tensor]:
     r"""
     ## A task: recall
@@ -628,4 +647,4 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 #   (NVIDIA 2025, [arXiv](https://arxiv.org/abs/2504.03624)).
 
 if __name__ == "__main__":
-    main(train)
+    main(train, generate=generate)

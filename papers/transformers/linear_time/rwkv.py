@@ -138,7 +138,7 @@ cheap, the rest of the network can be large.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -150,10 +150,11 @@ from torch import Tensor, nn
 from papers.common import Options, Run, main
 from papers.common.data import TEXTS, Characters, text
 from papers.common.names import Names
-from papers.common.prompts import Writing
+from papers.common.prompts import USUAL, Writing
 from papers.common.published import fill, save, settings, tensors
 from papers.transformers import gpt2
-from papers.transformers.gpt2 import GPT2, choose, held_out
+from papers.transformers.gpt2 import GPT2, held_out
+from papers.transformers.linear_time.mamba import go_on, write
 
 
 class Sums(NamedTuple):
@@ -473,23 +474,6 @@ class RWKV(nn.Module):
         return logits  # (B, T, V)
 
 
-@torch.no_grad()
-def go_on(
-    model: RWKV, tokens: Tensor, writing: Writing, generator: torch.Generator
-) -> Iterator[int]:
-    r"""
-    ## Writing
-
-    The model reads the prompt, then each token that it has [chosen](../gpt2.py#choosing-a-token).
-    There is no context that could be full.
-    """
-    states = list[State]()
-    for _ in range(writing.count):
-        logits, states = model.read(tokens[None], states)
-        tokens = choose(logits[0, -1], writing, generator)  # (1,)
-        yield int(tokens)
-
-
 NAMES = Names(
     {
         "embeddings": "tokens",
@@ -572,6 +556,17 @@ def save_pretrained(model: RWKV, folder: str | Path) -> None:
     save(folder, told, weights)
 
 
+def generate(weights: Path, prompt: tuple[str, ...], writing: Writing = USUAL) -> None:
+    r"""
+    ### Continue a prompt
+
+    [As with Mamba](mamba.py#continue-a-prompt):
+    `python papers/transformers/linear_time/rwkv.py generate --weights FOLDER --prompt "Once"`
+    """
+    model = load_pretrained(weights)
+    write(model, model.read, weights, prompt, writing)
+
+
 def build(config: Config, vocabulary: int) -> RWKV | GPT2:
     if not config.transformer:
         return RWKV(config, vocabulary)
@@ -605,7 +600,7 @@ def show(run: Run, model: RWKV, characters: Characters, unseen: Tensor) -> None:
     prompt = unseen[: max(1, T // 2)].to(run.device)
     run.show("memory", memory(model, unseen.to(run.device)))
     run.show("prompt", characters.decode(prompt))
-    told = go_on(model, prompt, Writing(300, temperature=0.8), run.generator)
+    told = go_on(model.read, prompt, Writing(300, temperature=0.8), run.generator)
     run.show("continuation", characters.decode(list(told)))
 
 
@@ -665,4 +660,4 @@ def train(config: Config, options: Options | None = None) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(train, data=TEXTS)
+    main(train, data=TEXTS, generate=generate)
