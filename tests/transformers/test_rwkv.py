@@ -304,13 +304,23 @@ def test_without_shift_a_token_sees_itself_alone() -> None:
         assert differ.tolist() == [True] * 3 + [shift] + [False] * 2
 
 
-def test_what_is_kept_does_not_grow() -> None:
+def test_what_is_kept_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     block = Block(TINY, 0)
     _, state = block(torch.randn(1, 30, C))
     assert state.time.numel() + state.channel.numel() == 2 * C
     assert [part.shape for part in state.past] == [(1, C)] * 3
     tokens = torch.randint(V, (1100,))
-    rows = [line.split() for line in memory(RWKV(TINY, V), tokens).splitlines()[1:]]
+    model, known = RWKV(TINY, V), list[int]()
+    read = model.read
+
+    def noting(tokens: Tensor, states: Any = ()) -> Any:
+        known.append(len(states))
+        return read(tokens, states)
+
+    monkeypatch.setattr(model, "read", noting)
+    rows = [line.split() for line in memory(model, tokens).splitlines()[1:]]
+    # Each piece goes on from what was kept of the last.
+    assert known == [0, TINY.layers, TINY.layers]
     assert rows == [["64", "120", "3072"], ["256", "120", "12288"], ["1024", "120", "49152"]]
 
 
