@@ -17,4 +17,6 @@ its own; the U-Net's is on small images of digits and their names, without the o
 - The [U-Net](text_unet.py) takes out noise while its pixels read such states.
 - [Stable Diffusion](stable_diffusion.py) is the three of them as one, which draws from a text, from
   a drawing, and into an image.
+- [Latent diffusion](latent_diffusion.py) trains them together, one stage after the other, and draws
+  what captions say.
 """

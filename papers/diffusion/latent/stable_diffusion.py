@@ -84,8 +84,8 @@ exercises: [denoised, edited, filled]
 The parts have pages of their own. An [autoencoder](autoencoder.py) makes an image small and large
 again, a [text encoder](text_encoder.py) makes a state of each word, and a [U-Net](text_unet.py)
 takes noise out of small images while it reads these states. Here they are one model, which reads
-and writes the folder of a Stable Diffusion 1. The three are not trained together here: what the
-page shows is how a trained model is used.
+and writes the folder of a Stable Diffusion 1. What the page shows is how a trained model is used;
+on the page of [latent diffusion](latent_diffusion.py) the three are trained together.
 
 Such a model was trained to do one thing: to take a little noise out of latents. Three
 uses follow from where one begins. From nothing but noise, it draws what the text says. From a
