@@ -319,11 +319,18 @@ def test_what_is_judged_is_what_was_asked_for(
     monkeypatch.setattr(Run, "show", lambda run, name, what: shown.update({name: what}))
     monkeypatch.setattr(latent_diffusion, "TAKEN", 3)
     monkeypatch.setattr(latent_diffusion, "EACH", 2)
-    config = Config(factor=factor, width=8, text=8, guidance=1.5)
+    config = Config(factor=factor, width=8, text=8, guidance=30.0)
     run, model, diffusion = Run(config, quiet(tmp_path)), model_of(config), Diffusion(100)
-    told = told_by(model)
-    # Whatever is drawn is read as it would be if the judge were as wild as these weights.
+    told, weights = told_by(model), []
+
+    class Noted(Guided):
+        def __init__(self, model: LatentDiffusion, text: Tensor, empty: Tensor, w: float) -> None:
+            weights.append(w)
+            super().__init__(model, text, empty, w)
+
+    monkeypatch.setattr(latent_diffusion, "Guided", Noted)
     numbers = judge(run, diffusion, model, told)
+    assert weights == [0.0, 30.0]
 
     generator = torch.Generator().manual_seed(0)
     labels = every_caption()[0]
@@ -331,7 +338,7 @@ def test_what_is_judged_is_what_was_asked_for(
     noise = torch.randn(192, {1: 3, 4: 4}[factor], 16 // factor, 16 // factor, generator=generator)
     said, empty = tokens(captions(asked)), told[-1:]
     new, expected = asked.sum(1) % 4 == 0, {"chance": (1 / 2 + 1 / 4 + 1 / 3 + 1 / 4) / 4}
-    for name, weight in (("unguided", 0.0), ("obeyed", 1.5)):
+    for name, weight in (("unguided", 0.0), ("obeyed", 30.0)):
         with torch.no_grad():
             led = Guided(model, said, empty, weight)
             z = ddim.sample(led, diffusion, noise, [33, 66, 100], 0.0, generator, clip=False)
