@@ -47,6 +47,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "papers.normalization.instance_norm": {"layers": 2, "width": 8, "epochs": 1},
     "papers.normalization.weight_standardization": {"layers": 2, "width": 8, "batch": 64},
     "papers.optimizers.muon": {"rates": 1, "width": 16},
+    "papers.parallel.gradient_checkpointing": {"layers": 8, "width": 16},
     "papers.preference.dpo": {"pretraining": 1, "width": 8, "pairs": 64, "samples": 4},
     "papers.recurrent.gru": {"length": 5, "width": 8},
     "papers.optimizers.noam": {"steps": 2, "warmup": 1, "factors": 2},

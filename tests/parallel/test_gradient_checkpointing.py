@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,17 @@ def test_the_second_pass_casts_as_the_first() -> None:
     plain = outcome(cast(nn.Sequential(*layers)), layers, x)
     assert same(outcome(cast(Segments(layers, 2)), layers, x), plain)
     assert not same(outcome(nn.Sequential(*layers), layers, x), plain)
+
+
+def test_batch_normalisation_is_updated_twice_as_by_pytorch() -> None:
+    averages = []
+    for run in (recomputed, partial(checkpoint, use_reentrant=False)):
+        norm = nn.BatchNorm1d(6)
+        run(norm, torch.arange(30.0).view(5, 6).requires_grad_()).sum().backward()
+        assert norm.num_batches_tracked == 2
+        averages.append(norm.running_mean)
+    assert torch.equal(*averages)
+    assert len(torch.get_rng_state()) == 5056
 
 
 def test_with_other_chance_the_gradient_is_of_another_function() -> None:
@@ -342,12 +354,12 @@ def test_steps_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.training
 def test_it_learns_to_read_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over three seeds TODO."""
+    """Over three seeds, and as many sets of instructions: 0.84 to 0.86, and from 0.042 to 0.067."""
     monkeypatch.setattr(page, "TURNS", 1)
     told = train(Config(layers=8, width=32, batch=64, steps=60), quiet(tmp_path))
-    assert told["accuracy"] > 0.6
+    assert told["accuracy"] > 0.7
     assert told["apart"] < 1e-9
-    assert told["apart_careless"] > 1e-3
+    assert told["apart_careless"] > 0.01
 
 
 def test_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
