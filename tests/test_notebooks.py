@@ -49,6 +49,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "papers.optimizers.muon": {"rates": 1, "width": 16},
     "papers.parallel.gradient_checkpointing": {"layers": 8, "width": 16},
     "papers.preference.dpo": {"pretraining": 1, "width": 8, "pairs": 64, "samples": 4},
+    "papers.quantisation.int8": {"layers": 1, "width": 16},
     "papers.recurrent.gru": {"length": 5, "width": 8},
     "papers.optimizers.noam": {"steps": 2, "warmup": 1, "factors": 2},
     "papers.recurrent.highway": {"depth": 1, "width": 8, "context": 4, "batch": 4},

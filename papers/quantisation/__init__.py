@@ -12,6 +12,7 @@ a machine and the time of a token, and trained weights need nowhere near 16 bits
 noise to what the model says. The papers here keep each weight as a small whole number, of which a
 few share a scale, and differ in what they do about the few numbers that will not fit.
 
+- [LLM.int8()](int8.py): products in 8 bits, and the few features that stand out apart, in 16.
 - [GPTQ](gptq.py): weights are rounded one column after the other, and those to come make up for
   each error.
 """
