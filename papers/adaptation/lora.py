@@ -524,7 +524,7 @@ TURNS = 40
 # ## What changed since
 #
 # - **Quantised models.** The frozen matrix can be kept in four bits, as gradients only pass through
-#   it: QLoRA (Dettmers 2023, [arXiv](https://arxiv.org/abs/2305.14314)).
+#   it: [QLoRA](../quantisation/qlora.py).
 # - **A better start.** PiSSA starts from the largest singular values of $W_0$ in place of chance
 #   and zero (Meng 2024, [arXiv](https://arxiv.org/abs/2404.02948)).
 # - **Two learning rates.** LoRA+ gives $B$ a larger one than $A$ (Hayou 2024,

@@ -15,4 +15,5 @@ few share a scale, and differ in what they do about the few numbers that will no
 - [LLM.int8()](int8.py): products in 8 bits, and the few features that stand out apart, in 16.
 - [GPTQ](gptq.py): weights are rounded one column after the other, and those to come make up for
   each error.
+- [QLoRA](qlora.py): weights are frozen in four bits, and thin matrices beside them are trained.
 """

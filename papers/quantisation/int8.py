@@ -592,7 +592,7 @@ TURNS = 40
 #   weights by it, so that both can be rounded and nothing is multiplied apart (Xiao 2022,
 #   [arXiv](https://arxiv.org/abs/2211.10438)).
 # - **Weights alone.** A model that writes one token at a time waits for its weights, not for its
-#   products. Rounding only these, to 4 bits, saves more.
+#   products. Rounding only these, to 4 bits, saves more ([GPTQ](gptq.py), [QLoRA](qlora.py)).
 # - **8-bit floating point.** Since 2022 GPUs multiply it too. Its exponent makes room for outliers.
 
 if __name__ == "__main__":
