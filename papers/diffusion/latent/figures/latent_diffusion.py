@@ -32,8 +32,9 @@ def draw() -> Sheet:
     noise = torch.randn(small.shape, generator=torch.Generator().manual_seed(0)) / 2
     noisy = Diffusion(100).noisy(small, torch.tensor([60]), noise)
     frame(sheet, Box(6, 8, 348, 190), "stage one", "stage-one")
-    frame(sheet, Box(6, 206, 348, 182), "", "stage-two")
-    sheet.text("stage two", (18, 374), "name", "start")
+    frame(sheet, Box(6, 206, 348, 182))
+    with sheet.link("stage-two"):
+        sheet.text("stage two", (18, 374), "name", "start")
     x = picture(sheet, (LEFT, TOP), shades(x0), PIXEL)
     y = picture(sheet, (RIGHT, TOP), shades(x0), PIXEL)
     sheet.text("x", (LEFT - 12, TOP + 8))
