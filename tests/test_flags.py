@@ -38,7 +38,9 @@ def cases() -> Iterator[tuple[str, str, float]]:
                 continue
             if isinstance(default, int) and default > 0:
                 yield paper, field.name, 0
-            yield paper, field.name, -1
+            # What is below zero as it comes, such as a bias, may be.
+            if default >= 0:
+                yield paper, field.name, -1
             if isinstance(default, float):
                 yield paper, field.name, float("inf")
             if hints[field.name] == Share:

@@ -26,7 +26,7 @@ from site_builder.assets import KATEX, TYPESET, WITHOUT_KATEX, has_katex
 APPLY = "<mo>\u2061</mo>"
 SCRIPTED = "m(?:subsup|underover|sub|sup|under|over)"
 # Part of the cache's name: raised when what we make of KaTeX's output changes.
-EDITION = 4
+EDITION = 5
 # A formula without one of these leaves the macros as they were.
 DEFINES = re.compile(r"\\(?:(?:re)?newcommand|providecommand|[egx]?def|(?:future)?let|global)\b")
 NO_MACROS = "{}"
@@ -101,8 +101,10 @@ def _valid(html: str) -> str:
     KaTeX's MathML departs from the standard in three places: it gives the cells beside a numbered
     formula a width, writes an operator that is a word, as `\bmod`, letter by letter inside of it,
     and a named one with an invisible sign of application, which makes two parts of one where the
-    operator has a subscript or is one.
+    operator has a subscript or is one. Its HTML does so in one: what hangs low enough behind a
+    large bracket gets a height below zero, which browsers take for none.
     """
+    html = re.sub(r' style="height:-[\d.]+em;"', "", html)
     html = re.sub(r'<mtd width="[^"]*">', "<mtd>", html)
     html = re.sub(r"(<mo[^>]*>)<mrow>(.*?)</mrow></mo>", _as_word, html)
     html = re.sub(rf"{APPLY}(?=</{SCRIPTED}>)", "", html)

@@ -222,3 +222,11 @@ def test_an_operator_that_is_a_word_is_one_word(tex: str) -> None:
     assert not [found[0] for name, element in named if name == "mo" and len(element)]
     assert not [found[0] for name, element in named if name == "munder" and len(element) != 2]
     assert "bmod" not in tex or "mod" in [element.text for element in elements]
+
+
+def test_no_height_is_below_zero() -> None:
+    """The exponent or index of a bracket that is taller than it hangs lower than its foot."""
+    tex = r"\Bigl( H^{-1} - \frac{1}{[H^{-1}]_{qq}} H^{-1}_{:,q} H^{-1}_{q,:} \Bigr)_{-q}"
+    html = typeset(tex, True, "{}", ()).html
+    assert 'class="vlist"' in html
+    assert "height:-" not in html
