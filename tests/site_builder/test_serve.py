@@ -43,7 +43,13 @@ class Running:
             *given,
         ]
         self.process = subprocess.Popen(
-            arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            arguments,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # What a shell starts in the background is deaf to it, and so are its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert self.process.stdout is not None
         self.said: list[str] = []
@@ -70,8 +76,11 @@ class Running:
     def stop(self, how: int = signal.SIGINT) -> int:
         if self.process.stdout and not self.process.stdout.closed:
             self.process.send_signal(how)
+            limit = threading.Timer(30, self.process.kill)
+            limit.start()
             self.said += self.process.stdout.readlines()
             self.process.stdout.close()
+            limit.cancel()
         return self.process.wait(20)
 
 
