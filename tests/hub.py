@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 from transformers import (
@@ -65,6 +66,12 @@ def same(ours: nn.Module, theirs: nn.Module, tokens: Tensor, within: float) -> N
     # Some give single precision whatever they compute in.
     logits = theirs(tokens).logits.double()
     torch.testing.assert_close(ours(tokens).double(), logits, rtol=within, atol=within)
+
+
+def backward(tokens: Tensor, *found: Tensor) -> None:
+    """Gradients of how surprised each is at the next tokens; (B, T), and logits, (B, T, V)."""
+    for logits in found:
+        F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()).backward()
 
 
 def there_and_back(

@@ -46,7 +46,7 @@ from papers.transformers.gpt2 import (
 )
 from papers.transformers.kv_cache import Cache
 from papers.transformers.transformer import EncoderLayer
-from tests.hub import words_of
+from tests.hub import backward, words_of
 from tests.transformers import plain
 
 TINY = Config(layers=2, heads=3, width=12, context=7, batch=4, steps=3)
@@ -74,8 +74,7 @@ def test_outputs_and_gradients_are_those_of_transformers(tmp_path: Path) -> None
     tokens = torch.randint(V, (3, 7), generator=torch.Generator().manual_seed(1))
     our_logits, their_logits = ours(tokens), theirs(tokens).logits
     torch.testing.assert_close(our_logits, their_logits, rtol=1e-10, atol=1e-10)
-    for logits in (our_logits, their_logits):
-        F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()).backward()
+    backward(tokens, our_logits, their_logits)
     their_block = theirs.transformer.h[1]
     pairs: list[tuple[Tensor, Tensor]] = [
         (ours.tokens.weight, theirs.transformer.wte.weight),

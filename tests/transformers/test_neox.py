@@ -95,8 +95,7 @@ def test_outputs_and_gradients_are_those_of_transformers(
     assert ours.config.residual == ("parallel" if parallel else "sequential")
     our_logits, their_logits = ours(TOKENS), theirs(TOKENS).logits
     torch.testing.assert_close(our_logits, their_logits, rtol=1e-10, atol=1e-10)
-    for logits in (our_logits, their_logits):
-        F.cross_entropy(logits[:, :-1].flatten(0, 1), TOKENS[:, 1:].flatten()).backward()
+    hub.backward(TOKENS, our_logits, their_logits)
     base = theirs.gpt_neox
     pairs: list[tuple[nn.Module, nn.Module]] = [
         (ours.tokens, base.embed_in),
